@@ -1,0 +1,76 @@
+"""Every gate of this project: `nox` runs them all, `nox -s tests-3.12 -- -k name` one of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import nox
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PREFIX = "Programming Language :: Python :: "
+PYTHONS = [
+    line.removeprefix(PREFIX)
+    for line in PYPROJECT["project"]["classifiers"]
+    if line.startswith(PREFIX)
+]
+# Where none of these is installed, the tests still run: on the Python that runs nox.
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+if RUNNING not in PYTHONS:
+    PYTHONS.append(RUNNING)
+
+# The tests come last, so that pytest's closing line is near the end of the output.
+nox.options.sessions = ["lint", "typing", "docs", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+# A Python that is not installed is skipped, and said; in CI that is an error. None is downloaded.
+nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
+nox.options.download_python = "never"
+# Ships pip itself, so that it works where `python -m venv` lacks ensurepip (Debian).
+nox.options.default_venv_backend = "virtualenv"
+
+
+def install(session: nox.Session, group: str, *, project: bool = True) -> None:
+    """Install one dependency group and, built as a wheel, the project itself."""
+    # Read here, because `pip install --group` needs pip 25.1.
+    requirements = nox.project.dependency_groups(PYPROJECT, group)
+    session.install(*requirements, *(["."] if project else []))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting, and that the generated files are up to date."""
+    install(session, "lint", project=False)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("python", "scripts/generate.py", "--check")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types, with both checkers our users have."""
+    install(session, "typing")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning or a dangling reference is an error."""
+    install(session, "docs")
+    session.run("sphinx-build", "-EanW", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests against the installed wheel."""
+    install(session, "tests")
+    # SAFEPATH: `python -m aiclient` in a test's subprocess finds the wheel, not the source tree.
+    session.run("pytest", *session.posargs, env={"PYTHONSAFEPATH": "1"})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the overhead against bare httpx (not part of the default run)."""
+    session.install(".")
+    session.run("python", "benchmarks/overhead.py", *session.posargs)
