@@ -1,0 +1,86 @@
+"""aiclient: client-side load balancing for AI calls.
+
+A balanced client stands where a load balancer stood: it knows the nodes, their latency and the
+calls in flight, takes failing nodes out, retries idempotent inference calls on another node, and
+traces every node it chose.
+
+    client = aiclient.Client(["http://10.0.0.1:8000", "http://10.0.0.2:8000"])
+    client.post("/v1/chat/completions", json=body)
+"""
+
+from __future__ import annotations
+
+from .balancer import Balancer
+from .client import AsyncClient, Client
+from .context import options
+from .core.call import CallReport
+from .core.events import Event, EventKind
+from .core.hashing import ConsistentHash
+from .core.node import Node, NodeSet, NodeSnapshot, NodeState
+from .core.pickers import (
+    LeastLoad,
+    LeastRequest,
+    PickContext,
+    Picker,
+    PowerOfTwoChoices,
+    Random,
+    RoundRobin,
+)
+from .endpoint import Endpoint
+from .errors import (
+    BalancerError,
+    ConfigurationError,
+    DeadlineExceeded,
+    NoNodeAvailable,
+    RedirectRefused,
+    StreamInterrupted,
+    attempts_of,
+)
+from .facts import AttemptRecord, RequestFacts
+from .lease import Lease, Leases
+from .settings import BreakerPolicy, CallOptions, Deadlines, OutlierPolicy, RetryPolicy
+from .transports.async_transport import AsyncBalancedTransport
+from .transports.sync_transport import BalancedTransport
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncBalancedTransport",
+    "AsyncClient",
+    "AttemptRecord",
+    "BalancedTransport",
+    "Balancer",
+    "BalancerError",
+    "BreakerPolicy",
+    "CallOptions",
+    "CallReport",
+    "Client",
+    "ConfigurationError",
+    "ConsistentHash",
+    "DeadlineExceeded",
+    "Deadlines",
+    "Endpoint",
+    "Event",
+    "EventKind",
+    "Lease",
+    "Leases",
+    "LeastLoad",
+    "LeastRequest",
+    "NoNodeAvailable",
+    "Node",
+    "NodeSet",
+    "NodeSnapshot",
+    "NodeState",
+    "OutlierPolicy",
+    "PickContext",
+    "Picker",
+    "PowerOfTwoChoices",
+    "Random",
+    "RedirectRefused",
+    "RequestFacts",
+    "RetryPolicy",
+    "RoundRobin",
+    "StreamInterrupted",
+    "attempts_of",
+    "options",
+]

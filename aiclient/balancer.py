@@ -1,0 +1,175 @@
+"""The balancer a user holds: the core's decisions, leases, and waiting."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from .core.balancer import BalancerCore
+from .core.pickers import Picker
+from .errors import BalancerError, ConfigurationError
+from .lease import Classify, Lease, Leases
+from .settings import BreakerPolicy, CallOptions, Deadlines, OutlierPolicy, RetryPolicy
+
+__all__ = ["Balancer", "Policy", "balancer_for"]
+
+_POLL_SECONDS = 0.02
+
+
+class _Default:
+    def __repr__(self) -> str:
+        return "the default"
+
+
+DEFAULT: Any = _Default()
+Policy = Any
+
+
+class Balancer(BalancerCore):
+    """Spreads calls over nodes. Thread-safe; for sync and async clients, and leases, together.
+
+    Args:
+        nodes: an iterable of URLs and `Endpoint`s, or a str of comma-separated URLs.
+        picker: Which node gets a call; default `LeastLoad()`.
+        retry, breaker, outlier, deadlines: see the classes; None switches the policy off.
+        clock: Seconds that never go back; default `time.monotonic`.
+        rng: Random numbers; give a seeded one to repeat a run.
+
+    Raises:
+        ConfigurationError: for a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        nodes: object,
+        *,
+        picker: Picker | None = None,
+        retry: RetryPolicy | None = DEFAULT,
+        breaker: BreakerPolicy | None = DEFAULT,
+        outlier: OutlierPolicy | None = DEFAULT,
+        deadlines: Deadlines | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        policies: dict[str, Any] = {"retry": retry, "breaker": breaker, "outlier": outlier}
+        given = {name: value for name, value in policies.items() if value is not DEFAULT}
+        super().__init__(nodes, picker=picker, deadlines=deadlines, clock=clock, rng=rng, **given)
+
+    def lease(
+        self,
+        *,
+        key: str | None = None,
+        pin: str | None = None,
+        classify: Classify | None = None,
+    ) -> Lease:
+        """Hold a node for a call of any other protocol, as a context manager, sync or async.
+
+        Args:
+            key: for `ConsistentHash`.
+            pin: the one node to use, whatever its state.
+            classify: A function of the exception that ended the block: True, the node is at
+                fault; False, it is not; None, as usual (`OSError`, `EOFError` and `TimeoutError`
+                are the node's fault, cancellation and everything else is not).
+
+        Raises, on entering:
+            NoNodeAvailable: no node may take it.
+        """
+        return Lease(self, CallOptions(key=key, pin=pin), classify)
+
+    def leases(
+        self,
+        *,
+        key: str | None = None,
+        deadline: float | None = None,
+        retry: RetryPolicy | None = None,
+        classify: Classify | None = None,
+    ) -> Leases:
+        """Retries as a loop, `for` or `async for`: each turn brings another node.
+
+        The loop ends with the first lease whose block ends without the node's fault; a block's
+        exception is suppressed as long as another node is to be tried, else it is raised.
+
+        Args:
+            deadline: Seconds for all turns together.
+            retry: A `RetryPolicy` for this loop alone.
+            key, classify: as for `lease`.
+        """
+        options = CallOptions(key=key, deadline=deadline, retry=retry)
+        return Leases(self, options, classify)
+
+    def wait_ready(self, timeout: float | None = None) -> None:
+        """Block until some node may take a call; `await_ready` in asynchronous code.
+
+        Raises:
+            TimeoutError: none within `timeout` seconds.
+        """
+        give_up_at = None if timeout is None else time.monotonic() + timeout
+        while not self.available:
+            self._still_waiting(give_up_at, timeout)
+            time.sleep(_POLL_SECONDS)
+
+    async def await_ready(self, timeout: float | None = None) -> None:
+        """As `wait_ready`, on asyncio or trio."""
+        import anyio
+
+        give_up_at = None if timeout is None else time.monotonic() + timeout
+        while not self.available:
+            self._still_waiting(give_up_at, timeout)
+            await anyio.sleep(_POLL_SECONDS)
+
+    def _still_waiting(self, give_up_at: float | None, timeout: float | None) -> None:
+        if self.closed:
+            raise BalancerError("the balancer is closed")
+        if give_up_at is not None and time.monotonic() >= give_up_at:
+            states = "; ".join(f"{n.endpoint} {n.state}: {n.why}" for n in self.snapshot()[:10])
+            raise TimeoutError(f"no node became ready within {timeout:g} s: {states}")
+
+    def close(self) -> None:
+        """Give out no node any more. Calls under way go on to their end."""
+        self.mark_closed()
+
+    def __enter__(self) -> Balancer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        exc: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        """A status report: what an operator asks first."""
+        nodes = self.snapshot()
+        lines = [
+            f"{node.endpoint} {node.state} in_flight={node.in_flight} share={node.share:.0%}"
+            + (f" ttfb={node.ttfb * 1000:.0f}ms" if node.ttfb is not None else "")
+            + (f" ({node.why})" if node.why else "")
+            for node in nodes[:20]
+        ]
+        if len(nodes) > 20:
+            lines.append(f"and {len(nodes) - 20} more")
+        state = "closed " if self.closed else "PANIC " if self.panic else ""
+        head = f"{state}{self.picker!r} in_flight={self.in_flight}"
+        return f"<Balancer {head}: {'; '.join(lines)}>"
+
+
+def balancer_for(nodes: object, policies: dict[str, Any]) -> tuple[Balancer, bool]:
+    """The balancer for `nodes`, and whether it was made here, to be closed by who asked.
+
+    Raises:
+        ConfigurationError: a policy was given beside a balancer that has its own.
+    """
+    given = {name: value for name, value in policies.items() if value is not DEFAULT}
+    if not isinstance(nodes, Balancer):
+        return Balancer(nodes, **given), True
+    if given:
+        raise ConfigurationError(
+            f"{', '.join(given)}: not allowed beside a Balancer, which has its own; "
+            "give them to Balancer(...)"
+        )
+    return nodes, False

@@ -1,0 +1,314 @@
+"""One logical call: its attempts, and what comes next.
+
+A shell asks `begin`, does what it is told, and reports `failed` or `answered`. Each of them returns
+the next step: an attempt to make, seconds to wait before `resume`, or None: the last outcome, an
+answer or a failure, is the caller's. A good answer's first content is reported by `delivered`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..errors import DeadlineExceeded, NoNodeAvailable
+from ..settings import CallOptions, RetryPolicy
+from .attempt import Attempt
+from ..facts import AttemptRecord, RequestFacts
+from .routes import Profile
+from .holdback import Hold, hold_for
+from .verdict import Failure, Health, Retry, Verdict, of_failure, of_status
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .node import Node
+
+__all__ = ["Call", "CallReport", "Step"]
+
+Step: TypeAlias = Attempt | float | None
+RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
+
+_LEASE = Profile(("lease", False, 0), True, False)
+
+
+class CallReport:
+    """What `response.extensions["aiclient"]` holds: how the call went."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    @property
+    def attempts(self) -> tuple[AttemptRecord, ...]:
+        """The attempts in order; the last one is the answer's."""
+        return self._call.records()
+
+    @property
+    def node(self) -> str:
+        """The name of the node that answered."""
+        return self._call.attempts[-1].node.label
+
+    def __repr__(self) -> str:
+        return f"<CallReport {'; '.join(str(attempt) for attempt in self.attempts)}>"
+
+
+class Call:
+    """Used by one task or thread at a time."""
+
+    __slots__ = (
+        "_moved",
+        "_odd",
+        "_waited",
+        "attempts",
+        "balancer",
+        "deadline_at",
+        "facts",
+        "hold",
+        "idempotent",
+        "impatient",
+        "key",
+        "kind",
+        "may_probe",
+        "may_repeat",
+        "pin",
+        "policy",
+        "reason",
+        "replayable",
+        "started",
+        "tried",
+        "watched",
+    )
+
+    def __init__(
+        self,
+        balancer: Engine,
+        facts: RequestFacts | None,
+        options: CallOptions,
+        *,
+        watched: bool = True,
+    ) -> None:
+        policy: RetryPolicy = options.retry or balancer.retry
+        profile = _LEASE
+        if facts is not None:
+            idempotent = options.idempotent
+            if idempotent is None and policy.idempotent is not None:
+                idempotent = policy.idempotent(facts)
+            profile = Profile.of(facts, idempotent=idempotent)
+        elif options.idempotent is False:
+            profile = profile._replace(idempotent=False)
+        self.balancer = balancer
+        self.facts = facts
+        self.policy = policy
+        self.key = options.key
+        self.pin = options.pin
+        self.kind = profile.kind
+        self.idempotent = profile.idempotent
+        self.replayable = facts is None or facts.replayable
+        self.watched = watched
+        self.started = balancer.clock()
+        total = options.deadline or balancer.deadlines.total
+        self.deadline_at = math.inf if total is None else self.started + total
+        self.attempts: list[Attempt] = []
+        self.tried: list[Node] = []
+        self.may_probe = self.may_repeat = self.impatient = False
+        # Why the next attempt is a retry; empty for the first.
+        self.reason = ""
+        # Bytes of the answer to hold back until it is whole; 0: hand it over as it comes.
+        self.hold = 0
+        self._waited = 0.0
+        self._odd: Attempt | None = None
+        self._moved: Attempt | None = None
+        if profile.inference and self.replayable and self.idempotent:
+            self.hold = policy.hold_body
+
+    # What comes next
+
+    def begin(self) -> Attempt | float:
+        """The first step.
+
+        Raises:
+            NoNodeAvailable: no node may take it.
+            DeadlineExceeded: its deadline passes before one could.
+            ConfigurationError: it is pinned to a node that does not exist.
+        """
+        if self.pin is not None:
+            return self._made(self.balancer.pin(self.pin, self.kind, watched=self.watched))
+        step = self._next()
+        if step is None:
+            raise DeadlineExceeded("no node could take the call before its deadline")
+        return step
+
+    def resume(self) -> Step:
+        """The step after a wait.
+
+        Raises:
+            NoNodeAvailable, DeadlineExceeded: as `begin`, when no attempt was made yet.
+        """
+        self.may_repeat = True
+        step = self._next()
+        if step is None:
+            if not self.attempts:
+                raise DeadlineExceeded("no node could take the call before its deadline")
+            self.balancer.give_back()
+        return step
+
+    def _next(self) -> Step:
+        if self.deadline_at < math.inf and self.balancer.clock() >= self.deadline_at:
+            return None
+        left = self.policy.attempts - len(self.attempts)
+        self.may_probe = self.idempotent and self.replayable and left > 1
+        while True:
+            try:
+                found = self.balancer.pick(self, self.kind, watched=self.watched)
+            except NoNodeAvailable:
+                if self.attempts:
+                    return None
+                raise
+            if isinstance(found, Attempt):
+                return self._made(found)
+            if self._can_wait(found):
+                self._waited += found
+                return found
+            if self.attempts:
+                return None
+            self.impatient = True
+
+    def _can_wait(self, seconds: float) -> bool:
+        if self.deadline_at < math.inf:
+            return self.balancer.clock() + seconds < self.deadline_at
+        return self._waited + seconds <= self.policy.max_wait
+
+    def _made(self, attempt: Attempt) -> Attempt:
+        self.attempts.append(attempt)
+        self.tried.append(attempt.node)
+        attempt.number = len(self.attempts)
+        attempt.begun = self.started
+        attempt.retry_of = self.reason
+        attempt.permit = attempt.number > 1
+        attempt.deadline_at = self.deadline_at
+        self.may_repeat = False
+        deadlines = self.balancer.deadlines
+        if deadlines.first_byte is not None:
+            attempt.first_byte_by = attempt.started + deadlines.first_byte
+        if deadlines.idle is not None:
+            attempt.idle = deadlines.idle
+        if self.watched:
+            attempt.watch_for_stall()
+        if attempt.number >= self.policy.attempts:
+            self.hold = 0
+        elif self.idempotent and self.replayable and self._moved is None and self.pin is None:
+            attempt.movable = True
+        return attempt
+
+    # How it went
+
+    def delivered(self, attempt: Attempt) -> None:
+        """The first content of a good answer is here, so those before it are judged by it."""
+        attempt.first_byte()
+        if len(self.attempts) == 1:
+            return
+        if self._odd is not None:
+            self.balancer.charge(self._odd, f"http {self._odd.status}, and a peer did better")
+            self._odd = None
+        if self._moved is not None and attempt.first_byte_at is not None:
+            self.balancer.confirm_stall(self._moved, attempt.first_byte_at - attempt.started)
+            self._moved = None
+
+    def failed(self, attempt: Attempt, failure: Failure, detail: str = "") -> Step:
+        """It brought no whole answer."""
+        if self.balancer.clock() >= self.deadline_at:
+            failure = Failure.DEADLINE
+        verdict = of_failure(failure)
+        what = f"{failure}: {detail}" if detail else str(failure)
+        self.balancer.settle(attempt, verdict.health, what, failure=failure)
+        if failure is Failure.STALLED:
+            self._moved = attempt
+        # Where nothing was sent the body has not been touched: it need not be replayable.
+        untouched = failure is Failure.CONNECT
+        if not self._may_retry(verdict.retry, untouched=untouched):
+            return None
+        return self._retry(what)
+
+    def could_retry(self, status: int) -> bool:
+        """Whether an answer with this status might not be the last one; changes nothing."""
+        return self._may_retry(of_status(status).retry)
+
+    def answered(
+        self,
+        attempt: Attempt,
+        status: int,
+        retry_after: float | None = None,
+        *,
+        final: bool = False,
+    ) -> Step:
+        """It was answered with something else than success: an HTTP status from 300.
+
+        `final`: the caller gets this answer in any case.
+        """
+        attempt.status = status
+        verdict = of_status(status)
+        what = f"http {status}" if status >= 400 else ""
+        if self._is_poison(attempt, verdict):
+            self.balancer.settle(attempt, Health.NEUTRAL, what)
+            return None
+        again = not final and self._may_retry(verdict.retry)
+        once = verdict.retry is Retry.ONCE
+        attempt.undecided = once and again
+        self.balancer.settle(attempt, verdict.health, what, retry_after=retry_after)
+        if once:
+            if self._odd is not None:
+                self.balancer.acquit(self._odd)
+            self._odd = attempt if again else None
+        return self._retry(what) if again else None
+
+    def _is_poison(self, attempt: Attempt, verdict: Verdict) -> bool:
+        if verdict.health is not Health.FAULT:
+            return False
+        same = [earlier for earlier in self.attempts if earlier.status == attempt.status]
+        if all(earlier.node is attempt.node for earlier in same):
+            return False
+        for earlier in same:
+            if earlier is not attempt:
+                self.balancer.poison(earlier)
+        return True
+
+    def _may_retry(self, rule: Retry, *, untouched: bool = False) -> bool:
+        if rule is Retry.NEVER or self.pin is not None:
+            return False
+        if len(self.attempts) >= self.policy.attempts:
+            return False
+        if not (self.replayable or untouched):
+            return False
+        if rule is not Retry.ALWAYS and not self.idempotent:
+            return False
+        if rule is Retry.ONCE and self._odd is not None:
+            return False
+        return self.balancer.clock() < self.deadline_at
+
+    def _retry(self, reason: str) -> Step:
+        if not self.balancer.withdraw():
+            return None
+        self.reason = reason
+        step = self._next()
+        if step is None:
+            self.balancer.give_back()
+        return step
+
+    def holding(self, status: int, headers: RawHeaders) -> Hold:
+        """How much of this answer to read before it is the caller's."""
+        method = self.facts.method if self.facts is not None else ""
+        return hold_for(self.hold, method, status, headers)
+
+    # What is told about it
+
+    def records(self) -> tuple[AttemptRecord, ...]:
+        return tuple(attempt.record() for attempt in self.attempts)
+
+    def deadline_header(self) -> tuple[str, str] | None:
+        """The header that tells the node how many milliseconds are left, if one is to."""
+        name = self.balancer.deadlines.header
+        if name is None or self.deadline_at == math.inf:
+            return None
+        left = max(0.0, self.deadline_at - self.balancer.clock())
+        return name, str(int(left * 1000))

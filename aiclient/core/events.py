@@ -1,0 +1,55 @@
+"""What the balancer did, for the log and for subscribers."""
+
+from __future__ import annotations
+
+import enum
+import logging
+
+import attrs
+
+__all__ = ["Event", "EventKind"]
+
+
+class EventKind(enum.StrEnum):
+    EJECTED = "ejected"
+    PROBING = "probing"
+    REVIVED = "revived"
+    COOLING = "cooling"
+    STALLED = "stalled"
+    PANIC = "panic"
+    PANIC_OVER = "panic over"
+    UPDATE = "update"
+    DRAINED = "drained"
+    RESTORED = "restored"
+    PICKER_FAILED = "picker failed"
+    CLOSED = "closed"
+
+
+LEVELS = {
+    EventKind.EJECTED: logging.WARNING,
+    EventKind.STALLED: logging.WARNING,
+    EventKind.PANIC: logging.WARNING,
+    EventKind.PICKER_FAILED: logging.ERROR,
+    EventKind.PROBING: logging.DEBUG,
+}
+
+
+@attrs.frozen
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        kind: what.
+        at: when, on the balancer's clock.
+        node: the node's name; None when it concerns all.
+        detail: why, and for how long.
+    """
+
+    kind: EventKind
+    at: float
+    node: str | None
+    detail: str
+
+    def __str__(self) -> str:
+        about = f" {self.node}" if self.node else ""
+        return f"{self.kind}{about}: {self.detail}" if self.detail else f"{self.kind}{about}"

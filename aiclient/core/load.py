@@ -1,0 +1,150 @@
+"""The latency estimate of one node, relative to its peers.
+
+Calls differ: a stream's first byte comes after prefill, a plain answer's after all of decoding, a
+long prompt's later than a short one's. So first-byte times are compared within a *kind* only
+(route, streaming or not, log2 of the body's size): a `Baseline` holds what the kind takes over the
+whole fleet, and a node keeps one number, how much slower than the baselines it has been. That makes
+every sample of every kind count, and one number per node is what keeps a pick cheap.
+
+Both are averages of logarithms: first-byte times are about lognormal, and a factor of two up then
+weighs as much as a factor of two down.
+"""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["Baseline", "Slowness"]
+
+# Below this many seconds differences are the network's and the client's own, not the node's.
+_FLOOR = 0.002
+_BASELINE_MEMORY = 64
+_ROLL_SECONDS = 30.0
+
+
+class Baseline:
+    """What one kind of call takes over all nodes. Guarded by the balancer's lock."""
+
+    __slots__ = ("_count", "_mean", "_slowest", "_slowest_before", "_spread", "_turn_at", "answers")
+
+    def __init__(self) -> None:
+        self._mean = 0.0
+        self._spread = 0.0
+        self._count = 0
+        self._slowest = 0.0
+        self._slowest_before = 0.0
+        self._turn_at = -math.inf
+        # The latest-started answered call of three nodes at most, latest first: (started, node).
+        # Three are enough to know of any one node whether two others answered a later call.
+        self.answers: list[tuple[float, object]] = []
+
+    def observe(self, node: object, started: float, ttfb: float, now: float) -> float:
+        """Take a sample; returns log(ttfb / baseline)."""
+        value = math.log(max(ttfb, _FLOOR))
+        self._count = min(self._count + 1, _BASELINE_MEMORY)
+        share = 1.0 / self._count
+        deviation = value - self._mean if self._count > 1 else 0.0
+        self._mean += share * (value - self._mean)
+        self._spread += share * (abs(deviation) - self._spread)
+        if now >= self._turn_at:
+            idle = now >= self._turn_at + _ROLL_SECONDS
+            self._slowest_before = ttfb if idle else self._slowest
+            self._slowest = ttfb
+            self._turn_at = now + _ROLL_SECONDS
+        elif ttfb > self._slowest:
+            self._slowest = ttfb
+        self._remember(node, started)
+        return value - self._mean
+
+    def _remember(self, node: object, started: float) -> None:
+        answers = self.answers
+        if len(answers) == 3 and started <= answers[2][0]:
+            return
+        for position, (known_start, known) in enumerate(answers):
+            if known is node:
+                if started <= known_start:
+                    return
+                del answers[position]
+                break
+        answers.append((started, node))
+        answers.sort(key=lambda answer: -answer[0])
+        del answers[3:]
+
+    @property
+    def known(self) -> bool:
+        return self._count > 0
+
+    @property
+    def typical(self) -> float:
+        """Seconds to the first byte, geometric mean over the fleet."""
+        return math.exp(self._mean)
+
+    @property
+    def late(self) -> float:
+        """Seconds after which a call is later than calls of this kind usually are."""
+        return math.exp(self._mean + 2.5 * self._spread)
+
+    @property
+    def slowest(self) -> float:
+        """The slowest first byte of the last 30 to 60 s in which there were any."""
+        return max(self._slowest, self._slowest_before)
+
+    def peers_answered_after(self, node: object, started: float, needed: int) -> bool:
+        """Whether `needed` other nodes answered calls of this kind that started later."""
+        others = sum(1 for began, who in self.answers if who is not node and began > started)
+        return others >= needed
+
+
+class Slowness:
+    """How much slower than its peers one node is. Guarded by the balancer's lock.
+
+    The weight of a sample grows with the time since the last one (time constant 10 s, as Finagle's
+    PeakEwma), within 0.05 and 0.3: AI calls are so few that time alone would make every sample
+    replace the average. What is not refreshed drifts back to the peers' level within minutes, so
+    that the node is explored again; a busy node's estimate is never decayed.
+    """
+
+    __slots__ = ("_log", "_penalty", "_penalty_until", "_sampled_at", "ttfb")
+
+    _TAU = 10.0
+    _DRIFT = 120.0
+    _PENALTY_CAP = 1000.0
+
+    def __init__(self) -> None:
+        self.ttfb: float | None = None
+        self.restart(0.0)
+
+    def restart(self, now: float) -> None:
+        """Forget: the node starts again at its peers' level."""
+        self._log = 0.0
+        self._sampled_at = now
+        self._penalty = 0.0
+        self._penalty_until = 0.0
+
+    def observe(self, log_ratio: float, ttfb: float, now: float) -> None:
+        """A good first byte arrived, `exp(log_ratio)` times as late as the baseline."""
+        elapsed = max(0.0, now - self._sampled_at)
+        share = min(0.3, max(0.05, 1.0 - math.exp(-elapsed / self._TAU)))
+        self._log += share * (log_ratio - self._log)
+        self._sampled_at = now
+        self.ttfb = ttfb if self.ttfb is None else self.ttfb + share * (ttfb - self.ttfb)
+
+    def penalise(self, seconds: float, typical: float, now: float) -> float:
+        """A fault: the node counts as this late for this long. Returns when that ends."""
+        ratio = min(seconds / max(typical, _FLOOR), self._PENALTY_CAP)
+        if now >= self._penalty_until or ratio > self._penalty:
+            self._penalty = ratio
+        self._penalty_until = max(self._penalty_until, now + seconds)
+        return self._penalty_until
+
+    @property
+    def drifting(self) -> bool:
+        """Whether it is far enough from the peers' level for its drift back to matter."""
+        return abs(self._log) > 0.1
+
+    def ratio(self, now: float) -> float:
+        """The estimate: 1 is the peers' level, 2 twice as slow."""
+        idle = now - self._sampled_at
+        log = self._log * math.exp(-idle / self._DRIFT) if idle > 1.0 else self._log
+        ratio = math.exp(log)
+        return max(ratio, self._penalty) if now < self._penalty_until else ratio

@@ -1,0 +1,201 @@
+"""The lease: a node held for a call of any protocol, told about by whoever holds it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .core.attempt import Attempt
+from .core.call import Call
+from .core.verdict import Failure
+from .errors import NoNodeAvailable, note_attempts
+
+if TYPE_CHECKING:
+    from .core.engine import Engine
+    from .endpoint import Endpoint
+    from .settings import CallOptions
+
+__all__ = ["Classify", "Lease", "Leases"]
+
+Classify: TypeAlias = "Callable[[BaseException], bool | None]"
+
+
+class Lease:
+    """One node, held from entering the block to leaving it.
+
+    Attributes:
+        endpoint: where to connect; set on entering.
+    """
+
+    def __init__(self, balancer: Engine, options: CallOptions, classify: Classify | None) -> None:
+        self._call = Call(balancer, None, options, watched=False)
+        self._classify = classify
+        self._attempt: Attempt | None = None
+        self._told: str | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._held.endpoint
+
+    @property
+    def _held(self) -> Attempt:
+        if self._attempt is None:
+            raise RuntimeError("enter the lease first: with balancer.lease() as lease")
+        return self._attempt
+
+    def first_byte(self) -> None:
+        """The node has begun to answer: the latency sample. Without it there is none."""
+        self._call.delivered(self._held)
+
+    def fail(self, reason: str = "reported by the user") -> None:
+        """The node did not do its work, although no exception says so."""
+        self._told = reason
+
+    def __enter__(self) -> Lease:
+        step = self._call.begin()
+        while isinstance(step, float):
+            time.sleep(step)
+            step = self._resumed()
+        self._attempt = step
+        return self
+
+    async def __aenter__(self) -> Lease:
+        step = self._call.begin()
+        while isinstance(step, float):
+            import anyio
+
+            await anyio.sleep(step)
+            step = self._resumed()
+        self._attempt = step
+        return self
+
+    def _resumed(self) -> Attempt | float:
+        step = self._call.resume()
+        assert step is not None  # only a call that has been tried can have nothing left
+        return step
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        exc: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> bool | None:
+        self._end(exc)
+        return None
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        exc: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> bool | None:
+        return self.__exit__(kind, exc, traceback)
+
+    def _end(self, exc: BaseException | None) -> None:
+        attempt = self._held
+        failure = failure_of(exc, self._told, self._classify)
+        if failure is not None:
+            attempt.fault(failure, self._told or str(exc))
+        elif exc is not None:
+            attempt.release(type(exc).__name__)
+        else:
+            attempt.finish()
+
+
+class Leases:
+    """The turns of one call; see `Balancer.leases`."""
+
+    def __init__(self, balancer: Engine, options: CallOptions, classify: Classify | None) -> None:
+        self._call = Call(balancer, None, options, watched=False)
+        self._classify = classify
+        self._turn: Turn | None = None
+
+    def __iter__(self) -> Iterator[Turn]:
+        step: Any = self._call.begin()
+        while step is not None:
+            if isinstance(step, float):
+                time.sleep(step)
+                step = self._call.resume()
+                continue
+            turn = Turn(self._call, step, self._classify)
+            yield turn
+            step = turn.next_step()
+
+    async def __aiter__(self) -> AsyncIterator[Turn]:
+        import anyio
+
+        step: Any = self._call.begin()
+        while step is not None:
+            if isinstance(step, float):
+                await anyio.sleep(step)
+                step = self._call.resume()
+                continue
+            turn = Turn(self._call, step, self._classify)
+            yield turn
+            step = turn.next_step()
+
+
+class Turn(Lease):
+    """One turn of `Balancer.leases`: a lease that knows whether there will be another."""
+
+    def __init__(self, call: Call, attempt: Attempt, classify: Classify | None) -> None:
+        self._call = call
+        self._classify = classify
+        self._attempt = attempt
+        self._told = None
+        self._next: Any = None
+        self._entered = False
+
+    def __enter__(self) -> Turn:
+        self._entered = True
+        return self
+
+    async def __aenter__(self) -> Turn:
+        return self.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        exc: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> bool | None:
+        failure = failure_of(exc, self._told, self._classify)
+        if failure is None:
+            self._end(exc)
+            return None
+        self._next = self._call.failed(self._held, failure, self._told or str(exc))
+        if self._next is None and exc is not None:
+            note_attempts(exc, self._call.records())
+        elif self._next is None:
+            raise self._out_of_nodes()
+        return self._next is not None
+
+    def _out_of_nodes(self) -> NoNodeAvailable:
+        last = NoNodeAvailable(f"every attempt failed, the last one: {self._told}")
+        note_attempts(last, self._call.records())
+        return last
+
+    def next_step(self) -> Any:
+        """What follows, once the turn's block has ended."""
+        if not self._entered or not self._held.done:
+            self._held.release("its block was never entered")
+        step, self._next = self._next, None
+        return step
+
+
+def failure_of(
+    exc: BaseException | None, told: str | None, classify: Classify | None
+) -> Failure | None:
+    """What the end of a lease's block says against the node, if anything."""
+    if told is not None:
+        return Failure.REPORTED
+    if exc is None:
+        return None
+    word = classify(exc) if classify is not None else None
+    if word is None:
+        word = isinstance(exc, (OSError, EOFError))
+    if not word:
+        return None
+    return Failure.CONNECT if isinstance(exc, ConnectionRefusedError) else Failure.RESET
