@@ -1,0 +1,107 @@
+"""An answer on its way to the caller: every piece is seen, and its end is told exactly once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import httpx
+
+from ..core.attempt import Attempt, Overdue
+from ..core.call import Call
+from ..core.verdict import Failure
+from ..errors import note_attempts
+from ..wire.async_delegate import AsyncDelegateAnswer
+from ..wire.async_wire import AsyncAnswer
+from ..wire.options import Journey
+from .httpx_family import StreamInterrupted, translated, verdict_on
+
+if TYPE_CHECKING:
+    from ..telemetry.spans import CallSpan
+
+__all__ = ["AsyncOnTheWire", "AsyncTrackedStream"]
+
+AsyncOnTheWire: TypeAlias = AsyncAnswer | AsyncDelegateAnswer
+
+
+class AsyncTrackedStream(httpx.AsyncByteStream):
+    """The body as the caller reads it: what was held back first, then the wire.
+
+    An iterator of its own rather than a generator: one that is dropped half-read leaves nothing
+    for an event loop to finish.
+    """
+
+    def __init__(
+        self,
+        answer: AsyncOnTheWire,
+        call: Call,
+        attempt: Attempt,
+        span: CallSpan | None,
+        held: list[bytes],
+    ) -> None:
+        self._answer = answer
+        self._call = call
+        self._attempt = attempt
+        self._span = span
+        self._held = held
+        self._ended = False
+
+    def __aiter__(self) -> AsyncTrackedStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._held:
+            return self._held.pop(0)
+        if self._ended:
+            raise StopAsyncIteration
+        try:
+            piece = await self._answer.parts.__anext__()
+        except StopAsyncIteration:
+            self._complete()
+            raise
+        except Exception as exc:
+            raise self._interrupted(exc) from exc
+        attempt = self._attempt
+        if attempt.first_byte_at is None and not attempt.done:
+            self._call.delivered(attempt)
+            if self._span is not None:
+                self._span.first_byte()
+        attempt.node.last_byte_at = attempt.balancer.clock()
+        return piece
+
+    def _complete(self) -> None:
+        if not self._ended:
+            self._ended = True
+            if not self._attempt.done:
+                self._call.delivered(self._attempt)
+                self._attempt.finish()
+            if self._span is not None:
+                self._span.end(self._call, self._answer.status)
+
+    def _interrupted(self, exc: Exception) -> Exception:
+        self._ended = True
+        attempt = self._attempt
+        failure, error = verdict_on(exc, Journey())
+        late = attempt.balancer.clock() >= attempt.deadline_at
+        if late or failure in (Failure.DEADLINE, Failure.LOCAL):
+            attempt.release(str(Failure.DEADLINE if late else failure))
+        elif attempt.done:
+            pass  # an error's body: the attempt has been judged by its status
+        else:
+            attempt.fault(failure, str(error))
+        if not late and failure is not Failure.DEADLINE and attempt.status is None:
+            what = str(exc.failure) if isinstance(exc, Overdue) else str(error)
+            error = StreamInterrupted(f"{attempt.node.label} broke off its answer: {what}")
+        elif late:
+            error = translated(Overdue(Failure.DEADLINE))
+        note_attempts(error, self._call.records())
+        if self._span is not None:
+            self._span.end(self._call, self._answer.status, str(failure))
+        return error
+
+    async def aclose(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._attempt.release("closed before its end")
+            if self._span is not None:
+                self._span.end(self._call, self._answer.status)
+        await self._answer.aclose()

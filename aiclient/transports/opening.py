@@ -1,0 +1,103 @@
+"""From a request to a call: its options and its facts. Shared by every shell; no I/O."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Iterable
+
+from ..context import current_options
+from ..core.call import Call
+from ..core.engine import Engine
+from ..errors import ConfigurationError
+from ..facts import RequestFacts
+from ..settings import NO_OPTIONS, CallOptions
+
+__all__ = ["options_for", "retry_after"]
+
+_PREFIX = b"x-aiclient-"
+_WORDS = {"true": True, "1": True, "false": False, "0": False}
+_MOST_RETRY_AFTER = 3600.0
+
+
+def options_for(headers: Iterable[tuple[bytes, bytes]], extension: object) -> CallOptions:
+    """The options a call brings: its extension, over its headers, over the blocks around it.
+
+    Raises:
+        ConfigurationError: one of them is not allowed.
+    """
+    options = current_options()
+    found = [
+        (name[len(_PREFIX) :].lower(), value)
+        for name, value in headers
+        if name[:11].lower() == _PREFIX
+    ]
+    if found:
+        options = _from_headers(found).over(options)
+    if extension is None:
+        return options
+    if not isinstance(extension, CallOptions):
+        raise ConfigurationError(
+            f'extensions["aiclient"]: {extension!r} is not allowed; a CallOptions'
+        )
+    return extension.over(options)
+
+
+def _from_headers(found: list[tuple[bytes, bytes]]) -> CallOptions:
+    options = NO_OPTIONS
+    for raw_name, raw_value in found:
+        name = raw_name.decode("latin-1")
+        value = raw_value.decode("latin-1").strip()
+        one = _from_header(name, value)
+        options = one.over(options)
+    return options
+
+
+def _from_header(name: str, value: str) -> CallOptions:
+    if name == "key":
+        return CallOptions(key=value)
+    if name == "pin":
+        return CallOptions(pin=value)
+    if name == "idempotent" and value.lower() in _WORDS:
+        return CallOptions(idempotent=_WORDS[value.lower()])
+    if name == "deadline":
+        try:
+            return CallOptions(deadline=float(value))
+        except ValueError:
+            pass
+    raise ConfigurationError(
+        f"x-aiclient-{name}: {value!r} is not allowed; there are x-aiclient-key, -pin, "
+        "-idempotent (true or false) and -deadline (seconds)"
+    )
+
+
+def open_call(
+    balancer: Engine,
+    method: str,
+    target: bytes,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes | None,
+    extension: object,
+) -> Call:
+    """The call for a request; `body` is None where it is a stream that cannot be replayed.
+
+    Raises:
+        ConfigurationError: an option it brings is not allowed.
+    """
+    facts = RequestFacts(method, target.decode("ascii"), headers, body, body is not None)
+    return Call(balancer, facts, options_for(headers, extension))
+
+
+def retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
+    """Seconds from a Retry-After header, bounded; None where there is none that makes sense."""
+    for name, raw in headers:
+        if len(name) == 11 and name.lower() == b"retry-after":
+            value = raw.decode("latin-1").strip()
+            if value.isdigit():
+                return min(float(value[:9]), _MOST_RETRY_AFTER)
+            try:
+                when = email.utils.parsedate_to_datetime(value).timestamp()
+            except (ValueError, OverflowError):
+                return None
+            return min(max(0.0, when - time.time()), _MOST_RETRY_AFTER)
+    return None

@@ -1,0 +1,63 @@
+"""Opening a connection to a node, blocking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from httpcore import UnsupportedProtocol
+
+from ..endpoint import Endpoint
+from .options import WireOptions
+from .sync_stream import SyncStream, connect, secure
+from .watch import Watch
+
+__all__ = ["SyncStream", "is_over", "open_stream", "place_of_work", "run_there"]
+
+
+class _Place:
+    """Where blocking calls are made: any thread."""
+
+
+_EVERYWHERE = _Place()
+
+
+def place_of_work() -> object:
+    """Threads share connections: there is one place."""
+    return _EVERYWHERE
+
+
+def is_over(place: object) -> bool:
+    """Threads never are."""
+    return False
+
+
+def run_there(place: object, action: Callable[[], object], otherwise: Callable[[], object]) -> None:
+    """Any thread will do: this one."""
+    action()
+
+
+def open_stream(
+    place: object,
+    endpoint: Endpoint,
+    tls_name: str,
+    options: WireOptions,
+    timeout: float | None,
+    watch: Watch,
+) -> SyncStream:
+    """Connect to the node, with TLS if its scheme says so.
+
+    Raises:
+        httpcore.ConnectError, httpcore.ConnectTimeout
+    """
+    remaining = watch.remaining()
+    if remaining is not None:
+        remaining = max(remaining, 0.001)
+        timeout = remaining if timeout is None else min(timeout, remaining)
+    if endpoint.scheme not in ("http", "https"):
+        raise UnsupportedProtocol(f"{endpoint.scheme}:// is not HTTP: use a lease for this node")
+    raw = connect(
+        endpoint.host, endpoint.port, timeout, options.local_address, options.socket_options
+    )
+    if endpoint.scheme != "https":
+        return raw
+    return secure(raw, options.context(), tls_name, timeout)
