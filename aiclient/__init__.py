@@ -10,37 +10,42 @@ traces every node it chose.
 
 from __future__ import annotations
 
-from .balancer import Balancer
-from .client import AsyncClient, Client
-from .context import options
-from .core.call import CallReport
-from .core.events import Event, EventKind
-from .core.hashing import ConsistentHash
-from .core.node import Node, NodeSet, NodeSnapshot, NodeState
-from .core.pickers import (
-    LeastLoad,
-    LeastRequest,
-    PickContext,
-    Picker,
-    PowerOfTwoChoices,
-    Random,
-    RoundRobin,
-)
-from .endpoint import Endpoint
-from .errors import (
-    BalancerError,
-    ConfigurationError,
-    DeadlineExceeded,
-    NoNodeAvailable,
-    RedirectRefused,
-    StreamInterrupted,
-    attempts_of,
-)
-from .facts import AttemptRecord, RequestFacts
-from .lease import Lease, Leases
-from .settings import BreakerPolicy, CallOptions, Deadlines, OutlierPolicy, RetryPolicy
-from .transports.async_transport import AsyncBalancedTransport
-from .transports.sync_transport import BalancedTransport
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import errors
+    from .balancer import Balancer
+    from .client import AsyncClient, Client
+    from .context import options
+    from .core.call import CallReport
+    from .core.events import Event, EventKind
+    from .core.hashing import ConsistentHash
+    from .core.node import Node, NodeSet, NodeSnapshot, NodeState
+    from .core.pickers import (
+        LeastLoad,
+        LeastRequest,
+        PickContext,
+        Picker,
+        PowerOfTwoChoices,
+        Random,
+        RoundRobin,
+    )
+    from .endpoint import Endpoint
+    from .errors import (
+        BalancerError,
+        ConfigurationError,
+        DeadlineExceeded,
+        NoNodeAvailable,
+        RedirectRefused,
+        StreamInterrupted,
+        attempts_of,
+    )
+    from .facts import AttemptRecord, RequestFacts
+    from .lease import Lease, Leases
+    from .settings import BreakerPolicy, CallOptions, Deadlines, OutlierPolicy, RetryPolicy
+    from .transports.async_transport import AsyncBalancedTransport
+    from .transports.sync_transport import BalancedTransport
 
 __version__ = "0.1.0"
 
@@ -82,5 +87,64 @@ __all__ = [
     "RoundRobin",
     "StreamInterrupted",
     "attempts_of",
+    "errors",
     "options",
 ]
+
+# Where each name lives. They load when first used: a service that imports aiclient at its start
+# pays for httpx and the rest only in the processes that make calls.
+_HOMES = {
+    "AsyncBalancedTransport": ".transports.async_transport",
+    "AsyncClient": ".client",
+    "AttemptRecord": ".facts",
+    "BalancedTransport": ".transports.sync_transport",
+    "Balancer": ".balancer",
+    "BalancerError": ".errors",
+    "BreakerPolicy": ".settings",
+    "CallOptions": ".settings",
+    "CallReport": ".core.call",
+    "Client": ".client",
+    "ConfigurationError": ".errors",
+    "ConsistentHash": ".core.hashing",
+    "DeadlineExceeded": ".errors",
+    "Deadlines": ".settings",
+    "Endpoint": ".endpoint",
+    "Event": ".core.events",
+    "EventKind": ".core.events",
+    "Lease": ".lease",
+    "Leases": ".lease",
+    "LeastLoad": ".core.pickers",
+    "LeastRequest": ".core.pickers",
+    "NoNodeAvailable": ".errors",
+    "Node": ".core.node",
+    "NodeSet": ".core.node",
+    "NodeSnapshot": ".core.node",
+    "NodeState": ".core.node",
+    "OutlierPolicy": ".settings",
+    "PickContext": ".core.pickers",
+    "Picker": ".core.pickers",
+    "PowerOfTwoChoices": ".core.pickers",
+    "Random": ".core.pickers",
+    "RedirectRefused": ".errors",
+    "RequestFacts": ".facts",
+    "RetryPolicy": ".settings",
+    "RoundRobin": ".core.pickers",
+    "StreamInterrupted": ".errors",
+    "attempts_of": ".errors",
+    "options": ".context",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name], __name__), name)
+    elif name == "errors":
+        value = import_module(".errors", __name__)
+    else:
+        raise AttributeError(f"module 'aiclient' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

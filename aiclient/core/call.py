@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import DeadlineExceeded, NoNodeAvailable
+from ..facts import AttemptRecord, RequestFacts
 from ..settings import CallOptions, RetryPolicy
 from .attempt import Attempt
-from ..facts import AttemptRecord, RequestFacts
-from .routes import Profile
 from .holdback import Hold, hold_for
+from .routes import Profile
 from .verdict import Failure, Health, Retry, Verdict, of_failure, of_status
 
 if TYPE_CHECKING:
@@ -305,10 +305,10 @@ class Call:
     def records(self) -> tuple[AttemptRecord, ...]:
         return tuple(attempt.record() for attempt in self.attempts)
 
-    def deadline_header(self) -> tuple[str, str] | None:
+    def deadline_header(self) -> tuple[bytes, bytes] | None:
         """The header that tells the node how many milliseconds are left, if one is to."""
         name = self.balancer.deadlines.header
         if name is None or self.deadline_at == math.inf:
             return None
         left = max(0.0, self.deadline_at - self.balancer.clock())
-        return name, str(int(left * 1000))
+        return name.encode("ascii"), b"%d" % int(left * 1000)

@@ -13,13 +13,13 @@ from random import Random
 from typing import Protocol
 
 from ..errors import NoNodeAvailable
+from ..facts import RequestFacts
 from ..settings import RetryPolicy
 from .breaker import BreakerState
 from .events import EventKind
 from .fleet import Fleet
 from .node import Node, NodeSet, NodeState
 from .pickers import PickContext, Picker
-from ..facts import RequestFacts
 
 __all__ = ["Chooser", "Wanted"]
 

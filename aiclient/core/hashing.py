@@ -15,9 +15,9 @@ from collections.abc import Callable
 from hashlib import blake2b
 
 from ..errors import ConfigurationError
+from ..facts import RequestFacts
 from .node import Node, NodeSet
 from .pickers import PickContext
-from ..facts import RequestFacts
 
 __all__ = ["ConsistentHash"]
 

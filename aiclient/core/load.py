@@ -18,6 +18,8 @@ __all__ = ["Baseline", "Slowness"]
 
 # Below this many seconds differences are the network's and the client's own, not the node's.
 _FLOOR = 0.002
+# Nobody is called late before this many seconds: looking more often would cost more than it tells.
+_LATE_FLOOR = 0.05
 _BASELINE_MEMORY = 64
 _ROLL_SECONDS = 30.0
 
@@ -82,7 +84,7 @@ class Baseline:
     @property
     def late(self) -> float:
         """Seconds after which a call is later than calls of this kind usually are."""
-        return math.exp(self._mean + 2.5 * self._spread)
+        return max(_LATE_FLOOR, math.exp(self._mean + 2.5 * self._spread))
 
     @property
     def slowest(self) -> float:

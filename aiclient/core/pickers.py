@@ -13,8 +13,8 @@ import random
 from typing import Protocol, runtime_checkable
 
 from ..errors import ConfigurationError
-from .node import Node, NodeSet
 from ..facts import RequestFacts
+from .node import Node, NodeSet
 
 __all__ = [
     "LeastLoad",

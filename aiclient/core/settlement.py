@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from ..settings import BreakerPolicy
 from .attempt import Attempt
 from .breaker import BreakerState, Trip

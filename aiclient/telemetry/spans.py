@@ -5,14 +5,13 @@ Without an SDK, and without a trace coming in, nothing of this is built.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 if TYPE_CHECKING:
     from ..core.attempt import Attempt
-    from ..core.call import Call
 
 __all__ = ["CallSpan", "call_span"]
 
@@ -22,11 +21,12 @@ _tracer = trace.get_tracer("aiclient")
 class CallSpan:
     """The call's span and the one of the attempt under way. Ended exactly once each."""
 
-    __slots__ = ("_attempt", "_call", "_method", "_path")
+    __slots__ = ("_attempt", "_attempts", "_call", "_method", "_path")
 
     def __init__(self, span: Span, method: str, path: str) -> None:
         self._call: Span | None = span
         self._attempt: Span | None = None
+        self._attempts = 0
         self._method = method
         self._path = path
 
@@ -35,6 +35,7 @@ class CallSpan:
         call = self._call
         if call is None:
             return []
+        self._attempts += 1
         context = trace.set_span_in_context(call)
         if call.is_recording():
             self._attempt = _tracer.start_span(
@@ -82,15 +83,14 @@ class CallSpan:
             span.set_status(Status(StatusCode.ERROR, error or None))
         span.end()
 
-    def end(self, call: Call | None, status: int | None, error: str = "") -> None:
+    def end(self, status: int | None, error: str = "") -> None:
         """The call is over: its answer is complete, or it failed."""
         self.end_attempt(status, error)
         span, self._call = self._call, None
         if span is None:
             return
         if span.is_recording():
-            if call is not None:
-                span.set_attribute("aiclient.attempts", len(call.attempts))
+            span.set_attribute("aiclient.attempts", self._attempts)
             if status is not None:
                 span.set_attribute("http.response.status_code", status)
             if error:
@@ -99,11 +99,25 @@ class CallSpan:
         span.end()
 
 
-def call_span(method: str, path: str, service: str, picker: object) -> CallSpan | None:
+class _Request(Protocol):
+    """What is read of either httpx family's request."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def url(self) -> Any: ...
+
+
+def call_span(request: _Request, picker: object) -> CallSpan | None:
     """Start the span of a call; None where there is nothing to see or to carry on."""
-    span = _tracer.start_span(f"aiclient {method}")
-    if span.is_recording():
-        span.set_attributes({"aiclient.service": service, "aiclient.picker": type(picker).__name__})
-    elif not span.get_span_context().is_valid:
+    span = _tracer.start_span("aiclient call")
+    recording = span.is_recording()
+    if not recording and not span.get_span_context().is_valid:
         return None
-    return CallSpan(span, method, path.partition("?")[0])
+    method, url = request.method, request.url
+    if recording:
+        span.update_name(f"aiclient {method}")
+        span.set_attributes(
+            {"aiclient.service": url.host, "aiclient.picker": type(picker).__name__}
+        )
+    return CallSpan(span, method, url.path)

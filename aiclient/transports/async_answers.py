@@ -75,7 +75,7 @@ class AsyncTrackedStream(httpx.AsyncByteStream):
                 self._call.delivered(self._attempt)
                 self._attempt.finish()
             if self._span is not None:
-                self._span.end(self._call, self._answer.status)
+                self._span.end(self._answer.status)
 
     def _interrupted(self, exc: Exception) -> Exception:
         self._ended = True
@@ -95,7 +95,7 @@ class AsyncTrackedStream(httpx.AsyncByteStream):
             error = translated(Overdue(Failure.DEADLINE))
         note_attempts(error, self._call.records())
         if self._span is not None:
-            self._span.end(self._call, self._answer.status, str(failure))
+            self._span.end(self._answer.status, str(failure))
         return error
 
     async def aclose(self) -> None:
@@ -103,5 +103,5 @@ class AsyncTrackedStream(httpx.AsyncByteStream):
             self._ended = True
             self._attempt.release("closed before its end")
             if self._span is not None:
-                self._span.end(self._call, self._answer.status)
+                self._span.end(self._answer.status)
         await self._answer.aclose()

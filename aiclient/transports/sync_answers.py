@@ -76,7 +76,7 @@ class SyncTrackedStream(httpx.SyncByteStream):
                 self._call.delivered(self._attempt)
                 self._attempt.finish()
             if self._span is not None:
-                self._span.end(self._call, self._answer.status)
+                self._span.end(self._answer.status)
 
     def _interrupted(self, exc: Exception) -> Exception:
         self._ended = True
@@ -96,7 +96,7 @@ class SyncTrackedStream(httpx.SyncByteStream):
             error = translated(Overdue(Failure.DEADLINE))
         note_attempts(error, self._call.records())
         if self._span is not None:
-            self._span.end(self._call, self._answer.status, str(failure))
+            self._span.end(self._answer.status, str(failure))
         return error
 
     def close(self) -> None:
@@ -104,5 +104,5 @@ class SyncTrackedStream(httpx.SyncByteStream):
             self._ended = True
             self._attempt.release("closed before its end")
             if self._span is not None:
-                self._span.end(self._call, self._answer.status)
+                self._span.end(self._answer.status)
         self._answer.close()

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
 from ..balancer import Balancer
 from ..core.attempt import Attempt, Overdue
-from ..core.call import Call, CallReport, Step
+from ..core.call import CallReport, Step
 from ..core.holdback import Hold, is_content, is_error_event
 from ..core.verdict import Failure
 from ..errors import BalancerError, note_attempts
@@ -19,7 +20,7 @@ from ..wire.sync_delegate import SyncDelegate
 from ..wire.sync_wire import SyncWire
 from .httpx_family import translated, verdict_on
 from .opening import open_call, retry_after
-from .redirects import Authority, check_authority, rewritten
+from .redirects import check_authority, rewritten
 from .sync_answers import SyncOnTheWire, SyncTrackedStream
 
 if TYPE_CHECKING:
@@ -42,144 +43,122 @@ class Outcome(NamedTuple):
 class SyncShell:
     """Carries requests through the balancer and the wire."""
 
-    def __init__(self, balancer: Balancer, wire: SyncWire | SyncDelegate, spans: Any) -> None:
-        self._balancer = balancer
-        self._wire = wire
-        self._call_span = spans
+    def __init__(
+        self,
+        balancer: Balancer,
+        wire: SyncWire | SyncDelegate,
+        call_span: Callable[[httpx.Request, object], CallSpan | None],
+    ) -> None:
+        self.balancer = balancer
+        self.wire = wire
         self.closing = False
+        self._call_span = call_span
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        authority = (url.scheme, url.host, url.port)
-        span: CallSpan | None = self._call_span(
-            request.method, url.path, url.host, self._balancer.picker
-        )
-        call: Call | None = None
+        span = self._call_span(request, self.balancer.picker)
         try:
-            check_authority(request.extensions, authority)
-            call = open_call(
-                self._balancer,
-                request.method,
-                url.raw_path,
-                request.headers.raw,
-                _replayable_body(request),
-                request.extensions.get("aiclient"),
-            )
-            return self._run(request, authority, call, span)
+            return SyncExchange(self, request, span).run()
         except BaseException as exc:
             if span is not None:
-                span.end(call, None, type(exc).__name__)
+                span.end(None, type(exc).__name__)
             if isinstance(exc, BalancerError) and not isinstance(exc, httpx.HTTPError):
                 raise translated(exc) from None
             raise
 
-    def _run(
-        self, request: httpx.Request, authority: Authority, call: Call, span: CallSpan | None
-    ) -> httpx.Response:
-        step: Step = call.begin()
+    @property
+    def busy(self) -> int:
+        return self.wire.busy
+
+    def close(self, *, abort: bool) -> None:
+        self.closing = abort
+        self.wire.close(abort=abort)
+
+
+class SyncExchange:
+    """One call on its way: its request, and what is told about it."""
+
+    __slots__ = ("_authority", "_call", "_request", "_shell", "_span")
+
+    def __init__(self, shell: SyncShell, request: httpx.Request, span: CallSpan | None) -> None:
+        url = request.url
+        self._authority = (url.scheme, url.host, url.port)
+        check_authority(request.extensions, self._authority)
+        self._shell = shell
+        self._request = request
+        self._span = span
+        self._call = open_call(
+            shell.balancer,
+            request.method,
+            url.raw_path,
+            request.headers.raw,
+            _replayable_body(request),
+            request.extensions.get("aiclient"),
+        )
+
+    def run(self) -> httpx.Response:
+        """Go through the call's steps to its last outcome."""
+        step: Step = self._call.begin()
         last = Outcome(None)
         while True:
             if isinstance(step, float):
                 time.sleep(step)
-                step = call.resume()
+                step = self._call.resume()
                 continue
             if step is not None:
-                last = self._attempt(request, authority, call, step, span)
+                last = self._try(step)
                 step = last.step
                 if step is not None:
                     continue
             if last.response is not None:
                 return last.response
             assert last.error is not None
-            note_attempts(last.error, call.records())
+            note_attempts(last.error, self._call.records())
             raise last.error
 
-    def _attempt(
-        self,
-        request: httpx.Request,
-        authority: Authority,
-        call: Call,
-        attempt: Attempt,
-        span: CallSpan | None,
-    ) -> Outcome:
+    def _try(self, attempt: Attempt) -> Outcome:
         journey = Journey()
         answer: SyncOnTheWire | None = None
         try:
-            answer = self._send(request, call, attempt, journey, span)
+            answer = self._send(attempt, journey)
             if answer.status >= 300:
-                return self._refused(authority, call, attempt, answer, span)
-            held, complete = self._hold(call, attempt, answer, span)
+                return self._refused(attempt, answer)
+            held, complete = self._hold(attempt, answer)
         except Exception as exc:
             if answer is not None:
                 answer.close()
             failure, error = verdict_on(exc, journey)
-            if self.closing:
+            if self._shell.closing:
                 failure = Failure.CANCELLED
-            step = call.failed(attempt, failure, str(error))
-            if span is not None:
-                span.end_attempt(None, type(error).__name__)
-            return Outcome(step, error=error)
+            if self._span is not None:
+                self._span.end_attempt(None, type(error).__name__)
+            return Outcome(self._call.failed(attempt, failure, str(error)), error=error)
         except BaseException:
             attempt.release(str(Failure.CANCELLED))
             if answer is not None:
                 answer.close()
             raise
-        if complete:
-            self._finished(answer, call, attempt, span)
-            return Outcome(
-                None, self._response(answer, call, authority, httpx.ByteStream(b"".join(held)))
-            )
-        stream = SyncTrackedStream(answer, call, attempt, span, held)
-        step = None
         if held and not attempt.answered:
-            step = call.failed(attempt, Failure.ERROR_EVENT)
-        if step is not None:
-            self._dropped(answer, span, Failure.ERROR_EVENT)
-        return Outcome(step, self._response(answer, call, authority, stream))
+            return self._error_event(attempt, answer, held)
+        if complete:
+            return self._whole(attempt, answer, held)
+        return Outcome(None, self._response(answer, self._tracked(attempt, answer, held)))
 
-    def _finished(
-        self, answer: SyncOnTheWire, call: Call, attempt: Attempt, span: CallSpan | None
-    ) -> None:
-        attempt.finish()
-        if span is not None:
-            span.end(call, answer.status)
-        answer.close()
-
-    def _dropped(self, answer: SyncOnTheWire, span: CallSpan | None, why: str) -> None:
-        if span is not None:
-            span.end_attempt(answer.status, why)
-        answer.close()
-
-    def _send(
-        self,
-        request: httpx.Request,
-        call: Call,
-        attempt: Attempt,
-        journey: Journey,
-        span: CallSpan | None,
-    ) -> SyncOnTheWire:
-        url = request.url
-        added = span.begin_attempt(attempt) if span is not None else []
-        deadline = call.deadline_header()
+    def _send(self, attempt: Attempt, journey: Journey) -> SyncOnTheWire:
+        request = self._request
+        facts = self._call.facts
+        added = self._span.begin_attempt(attempt) if self._span is not None else []
+        deadline = self._call.deadline_header()
         if deadline is not None:
-            added.append((deadline[0].encode("ascii"), deadline[1].encode("ascii")))
+            added = [*added, deadline]
+        assert facts is not None
         assert isinstance(request.stream, httpx.SyncByteStream)
-        return self._wire.send(
-            attempt,
-            journey,
-            request.method,
-            url.raw_path,
-            request.headers.raw,
-            added,
-            request.stream,
-            request.extensions,
+        return self._shell.wire.send(
+            attempt, journey, facts, added, request.stream, request.extensions
         )
 
-    def _hold(
-        self, call: Call, attempt: Attempt, answer: SyncOnTheWire, span: CallSpan | None
-    ) -> tuple[list[bytes], bool]:
+    def _hold(self, attempt: Attempt, answer: SyncOnTheWire) -> tuple[list[bytes], bool]:
         """Read as much ahead as the call wants held; whether that was all of it."""
-        hold = call.holding(answer.status, answer.headers)
+        hold = self._call.holding(answer.status, answer.headers)
         held: list[bytes] = []
         if hold is Hold.NOTHING:
             return held, False
@@ -195,43 +174,48 @@ class SyncShell:
                     continue
                 if is_error_event(received):
                     return held, False
-            elif size <= call.hold:
+            elif size <= self._call.hold:
                 continue
-            self._begun(call, attempt, span)
+            self._begun(attempt)
             return held, False
-        self._begun(call, attempt, span)
+        self._begun(attempt)
         return held, True
 
-    @staticmethod
-    def _begun(call: Call, attempt: Attempt, span: CallSpan | None) -> None:
-        call.delivered(attempt)
-        if span is not None:
-            span.first_byte()
+    def _begun(self, attempt: Attempt) -> None:
+        self._call.delivered(attempt)
+        if self._span is not None:
+            self._span.first_byte()
 
-    def _refused(
-        self,
-        authority: Authority,
-        call: Call,
-        attempt: Attempt,
-        answer: SyncOnTheWire,
-        span: CallSpan | None,
-    ) -> Outcome:
+    def _whole(self, attempt: Attempt, answer: SyncOnTheWire, held: list[bytes]) -> Outcome:
+        """All of it is here: the node and its connection are free again."""
+        attempt.finish()
+        if self._span is not None:
+            self._span.end(answer.status)
+        answer.close()
+        return Outcome(None, self._response(answer, httpx.ByteStream(b"".join(held))))
+
+    def _error_event(self, attempt: Attempt, answer: SyncOnTheWire, held: list[bytes]) -> Outcome:
+        step = self._call.failed(attempt, Failure.ERROR_EVENT)
+        if step is None:
+            return Outcome(None, self._response(answer, self._tracked(attempt, answer, held)))
+        self._drop(answer)
+        return Outcome(step)
+
+    def _refused(self, attempt: Attempt, answer: SyncOnTheWire) -> Outcome:
         """Anything but success: read the little there is to it, then ask what comes next."""
         status = answer.status
         held: list[bytes] = []
         complete = False
-        if call.could_retry(status):
+        if self._call.could_retry(status):
             complete = self._read_error(attempt, answer, held)
-        wait = retry_after(answer.headers)
-        step = call.answered(attempt, status, wait, final=bool(held) and not complete)
-        body: httpx.SyncByteStream = httpx.ByteStream(b"".join(held))
-        if step is not None:
-            self._dropped(answer, span, "")
-        elif complete:
-            self._finished(answer, call, attempt, span)
-        else:
-            body = SyncTrackedStream(answer, call, attempt, span, held)
-        return Outcome(step, self._response(answer, call, authority, body))
+        final = bool(held) and not complete
+        step = self._call.answered(attempt, status, retry_after(answer.headers), final=final)
+        if step is None and complete:
+            return self._whole(attempt, answer, held)
+        if step is None:
+            return Outcome(None, self._response(answer, self._tracked(attempt, answer, held)))
+        self._drop(answer)
+        return Outcome(step, self._response(answer, httpx.ByteStream(b"".join(held))))
 
     def _read_error(self, attempt: Attempt, answer: SyncOnTheWire, held: list[bytes]) -> bool:
         """Read an error's body so that it can still be handed over later; whether it is whole."""
@@ -249,29 +233,25 @@ class SyncShell:
             return False
         return True
 
-    def _response(
-        self,
-        answer: SyncOnTheWire,
-        call: Call,
-        authority: Authority,
-        stream: httpx.SyncByteStream,
-    ) -> httpx.Response:
+    def _drop(self, answer: SyncOnTheWire) -> None:
+        if self._span is not None:
+            self._span.end_attempt(answer.status)
+        answer.close()
+
+    def _tracked(
+        self, attempt: Attempt, answer: SyncOnTheWire, held: list[bytes]
+    ) -> SyncTrackedStream:
+        return SyncTrackedStream(answer, self._call, attempt, self._span, held)
+
+    def _response(self, answer: SyncOnTheWire, stream: httpx.SyncByteStream) -> httpx.Response:
         extensions = dict(answer.extensions)
-        extensions["aiclient"] = CallReport(call)
+        extensions["aiclient"] = CallReport(self._call)
         headers = answer.headers
         if 300 <= answer.status < 400:
-            node = call.attempts[-1].endpoint
-            endpoints = self._balancer.endpoints
-            headers = rewritten(answer.status, headers, authority, node, endpoints)
+            node = self._call.attempts[-1].endpoint
+            endpoints = self._shell.balancer.endpoints
+            headers = rewritten(answer.status, headers, self._authority, node, endpoints)
         return httpx.Response(answer.status, headers=headers, stream=stream, extensions=extensions)
-
-    @property
-    def busy(self) -> int:
-        return self._wire.busy
-
-    def close(self, *, abort: bool) -> None:
-        self.closing = abort
-        self._wire.close(abort=abort)
 
 
 def _replayable_body(request: httpx.Request) -> bytes | None:

@@ -29,9 +29,9 @@ class Address:
         ]
         self._replaced = {b"host", *(name.lower() for name, _ in self._own)}
 
-    def target(self, target: bytes) -> bytes:
+    def target(self, path: str) -> bytes:
         """The request target on this node: its own path first."""
-        return self.path + target if self.path else target
+        return self.path + path.encode("ascii")
 
     def headers(self, given: Iterable[tuple[bytes, bytes]], added: RawHeaders) -> RawHeaders:
         """The request's headers as this node gets them.

@@ -24,6 +24,7 @@ from .watch import Wait, Watch
 
 __all__ = ["AnyioStream", "connect"]
 
+_CHUNK = 64 * 1024
 _CLOSED = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 
 
@@ -35,6 +36,8 @@ class AnyioStream(AsyncNetworkStream):
         self.idle = False
         self._stream = stream
         self._closed = False
+        # As in `AsyncioStream`: head and body leave together.
+        self._unsent = b""
 
     @property
     def alive(self) -> bool:
@@ -51,6 +54,8 @@ class AnyioStream(AsyncNetworkStream):
         return False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._unsent:
+            await self._flush(timeout)
         wait = Wait(timeout, self.watch) if self.watch is not None else None
         while True:
             with anyio.move_on_after(wait.slice() if wait else timeout):
@@ -64,6 +69,21 @@ class AnyioStream(AsyncNetworkStream):
                 raise ReadTimeout("the node sent nothing in time")
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if len(self._unsent) + len(buffer) <= _CHUNK:
+            self._unsent += buffer
+            return
+        if self._unsent:
+            buffer, self._unsent = self._unsent + buffer, b""
+        await self._send(buffer, timeout)
+
+    async def _flush(self, timeout: float | None) -> None:
+        buffer, self._unsent = self._unsent, b""
+        try:
+            await self._send(buffer, timeout)
+        except WriteError:
+            pass  # the node may have answered before it closed: reading tells
+
+    async def _send(self, buffer: bytes, timeout: float | None) -> None:
         with anyio.move_on_after(timeout):
             try:
                 await self._stream.send(buffer)

@@ -10,6 +10,7 @@ import httpx
 from ..core.attempt import Attempt
 from ..core.node import Node
 from ..endpoint import Endpoint
+from ..facts import RequestFacts
 from .addressing import Address, RawHeaders
 from .async_connecting import is_over, place_of_work
 from .forking import forget_after_fork
@@ -48,9 +49,7 @@ class AsyncDelegate:
         self,
         attempt: Attempt,
         journey: Journey,
-        method: str,
-        target: bytes,
-        headers: RawHeaders,
+        facts: RequestFacts,
         added: RawHeaders,
         body: httpx.AsyncByteStream,
         extensions: dict[str, Any],
@@ -62,11 +61,12 @@ class AsyncDelegate:
         extensions["timeout"] = attempt.timeouts(extensions.get("timeout") or {})
         if endpoint.tls_name is not None:
             extensions["sni_hostname"] = endpoint.tls_name
-        path = address.target(target).decode("ascii")
         request = httpx.Request(
-            method,
-            httpx.URL(f"{endpoint.scheme}://{endpoint.netloc}").copy_with(raw_path=path.encode()),
-            headers=address.headers(headers, added),
+            facts.method,
+            httpx.URL(f"{endpoint.scheme}://{endpoint.netloc}").copy_with(
+                raw_path=address.target(facts.path)
+            ),
+            headers=address.headers(facts.headers, added),
             stream=body,
             extensions=extensions,
         )

@@ -11,6 +11,7 @@ import httpcore
 
 from ..core.attempt import Attempt
 from ..core.node import Node
+from ..facts import RequestFacts
 from .addressing import Address, RawHeaders
 from .async_connecting import AsyncStream, is_over, open_stream, place_of_work, run_there
 from .async_gate import AsyncGate
@@ -208,9 +209,7 @@ class AsyncWire:
         self,
         attempt: Attempt,
         journey: Journey,
-        method: str,
-        target: bytes,
-        headers: RawHeaders,
+        facts: RequestFacts,
         added: RawHeaders,
         body: AsyncIterable[bytes],
         extensions: dict[str, Any],
@@ -239,14 +238,14 @@ class AsyncWire:
             connection.stream.watch = attempt
             address = stack.address
             request = httpcore.Request(
-                method=method,
+                method=facts.method,
                 url=httpcore.URL(
                     scheme=address.scheme,
                     host=stack.origin.host,
                     port=address.port,
-                    target=address.target(target),
+                    target=address.target(facts.path),
                 ),
-                headers=address.headers(headers, added),
+                headers=address.headers(facts.headers, added),
                 content=body,
                 extensions=extensions,
             )

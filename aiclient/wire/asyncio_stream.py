@@ -46,6 +46,9 @@ class AsyncioStream(AsyncNetworkStream):
         self._reader: asyncio.Future[bytes] | None = None
         self._received: bytes | None = None
         self._failed: OSError | None = None
+        # Head and body of a request leave together, when the answer is asked for: one system
+        # call, one packet and one wake-up of the node less.
+        self._unsent = b""
         loop.add_reader(self._fd, self._on_readable)
 
     def _on_readable(self) -> None:
@@ -81,6 +84,8 @@ class AsyncioStream(AsyncNetworkStream):
         return False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._unsent:
+            await self._flush(timeout)
         data = self._received
         if data is not None:
             self._received = data[max_bytes:] or None
@@ -115,6 +120,21 @@ class AsyncioStream(AsyncNetworkStream):
             self._reader = None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if len(self._unsent) + len(buffer) <= _CHUNK:
+            self._unsent += buffer
+            return
+        if self._unsent:
+            buffer, self._unsent = self._unsent + buffer, b""
+        await self._send(buffer, timeout)
+
+    async def _flush(self, timeout: float | None) -> None:
+        buffer, self._unsent = self._unsent, b""
+        try:
+            await self._send(buffer, timeout)
+        except WriteError:
+            pass  # the node may have answered before it closed: reading tells
+
+    async def _send(self, buffer: bytes, timeout: float | None) -> None:
         try:
             sent = self._sock.send(buffer)
         except (BlockingIOError, InterruptedError):

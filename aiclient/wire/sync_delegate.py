@@ -11,6 +11,7 @@ import httpx
 from ..core.attempt import Attempt
 from ..core.node import Node
 from ..endpoint import Endpoint
+from ..facts import RequestFacts
 from .addressing import Address, RawHeaders
 from .forking import forget_after_fork
 from .options import Journey
@@ -49,9 +50,7 @@ class SyncDelegate:
         self,
         attempt: Attempt,
         journey: Journey,
-        method: str,
-        target: bytes,
-        headers: RawHeaders,
+        facts: RequestFacts,
         added: RawHeaders,
         body: httpx.SyncByteStream,
         extensions: dict[str, Any],
@@ -63,11 +62,12 @@ class SyncDelegate:
         extensions["timeout"] = attempt.timeouts(extensions.get("timeout") or {})
         if endpoint.tls_name is not None:
             extensions["sni_hostname"] = endpoint.tls_name
-        path = address.target(target).decode("ascii")
         request = httpx.Request(
-            method,
-            httpx.URL(f"{endpoint.scheme}://{endpoint.netloc}").copy_with(raw_path=path.encode()),
-            headers=address.headers(headers, added),
+            facts.method,
+            httpx.URL(f"{endpoint.scheme}://{endpoint.netloc}").copy_with(
+                raw_path=address.target(facts.path)
+            ),
+            headers=address.headers(facts.headers, added),
             stream=body,
             extensions=extensions,
         )

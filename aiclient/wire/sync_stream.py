@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import struct
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,14 +23,20 @@ from .watch import Wait, Watch
 
 __all__ = ["SyncStream", "connect", "secure"]
 
+_CHUNK = 64 * 1024
+_LONGEST = 86_400.0
+
 
 class SyncStream(NetworkStream):
-    """Used by one thread at a time."""
+    """Used by one thread at a time. Any socket, TLS or plain, with Python's own timeouts."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.watch: Watch | None = None
         self.idle = False
         self._sock = sock
+        # Head and body of a request leave together, when the answer is asked for: one system
+        # call, one packet and one wake-up of the node less.
+        self._unsent = b""
 
     @property
     def alive(self) -> bool:
@@ -47,25 +54,42 @@ class SyncStream(NetworkStream):
         return False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._unsent:
+            self._flush(timeout)
         wait = Wait(timeout, self.watch) if self.watch is not None else None
         while True:
             try:
                 self._limit(wait.slice() if wait else timeout)
                 return self._sock.recv(max_bytes)
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 if wait is None or wait.over():
                     raise ReadTimeout("the node sent nothing in time") from None
             except OSError as exc:
                 raise ReadError(_reason(exc)) from exc
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if len(self._unsent) + len(buffer) <= _CHUNK:
+            self._unsent += buffer
+            return
+        if self._unsent:
+            buffer, self._unsent = self._unsent + buffer, b""
+        self._send(buffer, timeout)
+
+    def _flush(self, timeout: float | None) -> None:
+        buffer, self._unsent = self._unsent, b""
+        try:
+            self._send(buffer, timeout)
+        except WriteError:
+            pass  # the node may have answered before it closed: reading tells
+
+    def _send(self, buffer: bytes, timeout: float | None) -> None:
         rest = memoryview(buffer)
         wait = Wait(timeout, self.watch) if self.watch is not None else None
         while rest:
             try:
                 self._limit(wait.slice() if wait else timeout)
                 rest = rest[self._sock.send(rest) :]
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 if wait is None or wait.over():
                     raise WriteTimeout("the node took nothing in time") from None
             except OSError as exc:
@@ -103,6 +127,45 @@ class SyncStream(NetworkStream):
         return not self.alive if info == "is_readable" else None
 
 
+class KernelTimedStream(SyncStream):
+    """A plain socket whose timeouts the kernel keeps.
+
+    Python's own cost a poll before each receive, and with it another release of the interpreter
+    lock: with many threads that is the larger part of a call.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        sock.settimeout(None)
+        self._limited_to = 0.0
+
+    @property
+    def alive(self) -> bool:
+        try:
+            self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def _limit(self, seconds: float | None) -> None:
+        seconds = _LONGEST if seconds is None else min(max(seconds, 0.001), _LONGEST)
+        # Waking up early is harmless where the wait is cut into slices anyway, and exact enough
+        # else: a limit is changed only when it is off by more than a tenth.
+        if seconds * 0.9 <= self._limited_to <= seconds:
+            return
+        value = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        self._limited_to = seconds
+
+
+def _stream(sock: socket.socket) -> SyncStream:
+    # Windows counts these timeouts in another unit and knows no MSG_DONTWAIT.
+    return KernelTimedStream(sock) if hasattr(socket, "MSG_DONTWAIT") else SyncStream(sock)
+
+
 def _reason(exc: OSError) -> str:
     if isinstance(exc, ssl.SSLError) or not exc.errno:
         return str(exc)
@@ -137,7 +200,7 @@ def connect(
     except BaseException:
         sock.close()
         raise
-    return SyncStream(sock)
+    return _stream(sock)
 
 
 def secure(

@@ -12,6 +12,7 @@ import httpcore
 
 from ..core.attempt import Attempt
 from ..core.node import Node
+from ..facts import RequestFacts
 from .addressing import Address, RawHeaders
 from .forking import forget_after_fork
 from .options import Journey, WireOptions
@@ -209,9 +210,7 @@ class SyncWire:
         self,
         attempt: Attempt,
         journey: Journey,
-        method: str,
-        target: bytes,
-        headers: RawHeaders,
+        facts: RequestFacts,
         added: RawHeaders,
         body: Iterable[bytes],
         extensions: dict[str, Any],
@@ -240,14 +239,14 @@ class SyncWire:
             connection.stream.watch = attempt
             address = stack.address
             request = httpcore.Request(
-                method=method,
+                method=facts.method,
                 url=httpcore.URL(
                     scheme=address.scheme,
                     host=stack.origin.host,
                     port=address.port,
-                    target=address.target(target),
+                    target=address.target(facts.path),
                 ),
-                headers=address.headers(headers, added),
+                headers=address.headers(facts.headers, added),
                 content=body,
                 extensions=extensions,
             )
