@@ -12,6 +12,7 @@ import httpx
 from .. import errors
 from ..core.attempt import Overdue
 from ..core.verdict import Failure
+from ..wire.failures import WireError
 from ..wire.options import Journey
 
 __all__ = [
@@ -90,6 +91,8 @@ def translated(exc: Exception) -> Exception:
     for known, ours in _OURS.items():
         if type(exc) is known:
             return ours(str(exc))
+    if isinstance(exc, WireError):
+        return getattr(httpx, type(exc).__name__)(str(exc))  # type: ignore[no-any-return]
     for core, mapped in _HTTPCORE:
         if isinstance(exc, core):
             return mapped(str(exc))

@@ -9,35 +9,24 @@ from typing import Any
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
-from httpcore import (
-    AsyncNetworkStream,
-    ConnectError,
-    ConnectTimeout,
-    ReadError,
-    ReadTimeout,
-    WriteError,
-    WriteTimeout,
-)
 
+from .async_cork import AsyncCork
 from .asyncio_stream import SocketOption
-from .watch import Wait, Watch
+from .failures import ConnectError, ConnectTimeout, ReadError, ReadTimeout, WriteError, WriteTimeout
+from .watch import Wait
 
 __all__ = ["AnyioStream", "connect"]
 
-_CHUNK = 64 * 1024
 _CLOSED = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 
 
-class AnyioStream(AsyncNetworkStream):
+class AnyioStream(AsyncCork):
     """One reader and one writer at a time."""
 
     def __init__(self, stream: SocketStream) -> None:
-        self.watch: Watch | None = None
-        self.idle = False
+        super().__init__()
         self._stream = stream
         self._closed = False
-        # As in `AsyncioStream`: head and body leave together.
-        self._unsent = b""
 
     @property
     def alive(self) -> bool:
@@ -54,8 +43,8 @@ class AnyioStream(AsyncNetworkStream):
         return False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._unsent:
-            await self._flush(timeout)
+        if self.corked:
+            await self._uncork(timeout)
         wait = Wait(timeout, self.watch) if self.watch is not None else None
         while True:
             with anyio.move_on_after(wait.slice() if wait else timeout):
@@ -67,21 +56,6 @@ class AnyioStream(AsyncNetworkStream):
                     raise ReadError(_reason(exc)) from exc
             if wait is None or wait.over():
                 raise ReadTimeout("the node sent nothing in time")
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if len(self._unsent) + len(buffer) <= _CHUNK:
-            self._unsent += buffer
-            return
-        if self._unsent:
-            buffer, self._unsent = self._unsent + buffer, b""
-        await self._send(buffer, timeout)
-
-    async def _flush(self, timeout: float | None) -> None:
-        buffer, self._unsent = self._unsent, b""
-        try:
-            await self._send(buffer, timeout)
-        except WriteError:
-            pass  # the node may have answered before it closed: reading tells
 
     async def _send(self, buffer: bytes, timeout: float | None) -> None:
         with anyio.move_on_after(timeout):
@@ -145,7 +119,7 @@ async def connect(
     """Connect to the first address of `host` that answers.
 
     Raises:
-        httpcore.ConnectError, httpcore.ConnectTimeout
+        ConnectError, ConnectTimeout
     """
     try:
         with anyio.fail_after(timeout):

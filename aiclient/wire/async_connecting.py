@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from httpcore import UnsupportedProtocol
-
 from ..endpoint import Endpoint
 from . import anyio_stream, asyncio_stream
 from .async_tls import RawStream, SecureStream, secure
+from .failures import UnsupportedProtocol
 from .options import WireOptions
 from .watch import Watch
 
@@ -70,7 +69,7 @@ async def open_stream(
     """Connect to the node, with TLS if its scheme says so.
 
     Raises:
-        httpcore.ConnectError, httpcore.ConnectTimeout
+        ConnectError, ConnectTimeout, UnsupportedProtocol
     """
     remaining = watch.remaining()
     if remaining is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import anyio
-from httpcore import PoolTimeout
+
+from .failures import PoolTimeout
 
 __all__ = ["AsyncGate"]
 
@@ -18,7 +19,7 @@ class AsyncGate:
         """Wait for a place.
 
         Raises:
-            httpcore.PoolTimeout: there was none within `timeout` seconds.
+            PoolTimeout: there was none within `timeout` seconds.
         """
         if self._semaphore is None:
             return

@@ -9,17 +9,10 @@ from typing import Any, TypeAlias
 import anyio
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute, TLSStream
-from httpcore import (
-    AsyncNetworkStream,
-    ConnectError,
-    ConnectTimeout,
-    ReadError,
-    ReadTimeout,
-    WriteError,
-)
 
 from .anyio_stream import AnyioStream
 from .asyncio_stream import AsyncioStream
+from .failures import ConnectError, ConnectTimeout, ReadError, ReadTimeout, WriteError
 from .watch import Watch
 
 __all__ = ["RawStream", "SecureStream", "secure"]
@@ -54,7 +47,7 @@ class _Carrier(ByteStream):
         return {}
 
 
-class SecureStream(AsyncNetworkStream):
+class SecureStream:
     """One reader and one writer at a time."""
 
     def __init__(self, carrier: _Carrier, tls: TLSStream) -> None:
@@ -76,6 +69,14 @@ class SecureStream(AsyncNetworkStream):
     @idle.setter
     def idle(self, idle: bool) -> None:
         self._carrier.raw.idle = idle
+
+    @property
+    def corked(self) -> bool:
+        return self._carrier.raw.corked
+
+    @corked.setter
+    def corked(self, corked: bool) -> None:
+        self._carrier.raw.corked = corked
 
     @property
     def alive(self) -> bool:
@@ -121,7 +122,7 @@ async def secure(
     """Shake hands as `name`; the raw stream is closed if that does not come to its end.
 
     Raises:
-        httpcore.ConnectError, httpcore.ConnectTimeout
+        ConnectError, ConnectTimeout
     """
     carrier = _Carrier(raw)
     carrier.timeout = timeout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 
@@ -236,6 +236,7 @@ class AsyncWire:
         room.busy.add(connection)
         try:
             connection.stream.watch = attempt
+            connection.stream.corked = True
             address = stack.address
             request = httpcore.Request(
                 method=facts.method,
@@ -268,7 +269,8 @@ class AsyncWire:
         stream = await open_stream(
             room.place, address.endpoint, address.tls_name, options, timeout, attempt
         )
-        http = httpcore.AsyncHTTP11Connection(origin=stack.origin, stream=stream)
+        # Ours has what httpcore's connection calls, without its base class.
+        http = httpcore.AsyncHTTP11Connection(origin=stack.origin, stream=cast("Any", stream))
         return AsyncConnection(http, stream)
 
     def give_back(self, room: Room, stack: Stack, connection: AsyncConnection) -> None:

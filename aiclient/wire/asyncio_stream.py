@@ -13,17 +13,9 @@ import socket
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from httpcore import (
-    AsyncNetworkStream,
-    ConnectError,
-    ConnectTimeout,
-    ReadError,
-    ReadTimeout,
-    WriteError,
-    WriteTimeout,
-)
-
-from .watch import Wait, Watch
+from .async_cork import AsyncCork
+from .failures import ConnectError, ConnectTimeout, ReadError, ReadTimeout, WriteError, WriteTimeout
+from .watch import Wait
 
 __all__ = ["AsyncioStream", "SocketOption", "connect"]
 
@@ -33,22 +25,17 @@ SocketOption: TypeAlias = (
 _CHUNK = 64 * 1024
 
 
-class AsyncioStream(AsyncNetworkStream):
+class AsyncioStream(AsyncCork):
     """One reader and one writer at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-        self.watch: Watch | None = None
-        # With nobody using it, anything that arrives makes it useless.
-        self.idle = False
+        super().__init__()
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
         self._reader: asyncio.Future[bytes] | None = None
         self._received: bytes | None = None
         self._failed: OSError | None = None
-        # Head and body of a request leave together, when the answer is asked for: one system
-        # call, one packet and one wake-up of the node less.
-        self._unsent = b""
         loop.add_reader(self._fd, self._on_readable)
 
     def _on_readable(self) -> None:
@@ -84,8 +71,8 @@ class AsyncioStream(AsyncNetworkStream):
         return False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._unsent:
-            await self._flush(timeout)
+        if self.corked:
+            await self._uncork(timeout)
         data = self._received
         if data is not None:
             self._received = data[max_bytes:] or None
@@ -118,21 +105,6 @@ class AsyncioStream(AsyncNetworkStream):
             return await _within(self._loop, reader, seconds)
         finally:
             self._reader = None
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if len(self._unsent) + len(buffer) <= _CHUNK:
-            self._unsent += buffer
-            return
-        if self._unsent:
-            buffer, self._unsent = self._unsent + buffer, b""
-        await self._send(buffer, timeout)
-
-    async def _flush(self, timeout: float | None) -> None:
-        buffer, self._unsent = self._unsent, b""
-        try:
-            await self._send(buffer, timeout)
-        except WriteError:
-            pass  # the node may have answered before it closed: reading tells
 
     async def _send(self, buffer: bytes, timeout: float | None) -> None:
         try:
@@ -233,7 +205,7 @@ async def connect(
     """Connect to the first address of `host` that answers.
 
     Raises:
-        httpcore.ConnectError, httpcore.ConnectTimeout
+        ConnectError, ConnectTimeout
     """
     try:
         async with asyncio.timeout(timeout):

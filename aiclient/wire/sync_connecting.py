@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from httpcore import UnsupportedProtocol
-
 from ..endpoint import Endpoint
+from .failures import UnsupportedProtocol
 from .options import WireOptions
 from .sync_stream import SyncStream, connect, secure
 from .watch import Watch
@@ -47,7 +46,7 @@ def open_stream(
     """Connect to the node, with TLS if its scheme says so.
 
     Raises:
-        httpcore.ConnectError, httpcore.ConnectTimeout
+        ConnectError, ConnectTimeout, UnsupportedProtocol
     """
     remaining = watch.remaining()
     if remaining is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from httpcore import PoolTimeout
+from .failures import PoolTimeout
 
 __all__ = ["SyncGate"]
 
@@ -19,7 +19,7 @@ class SyncGate:
         """Wait for a place.
 
         Raises:
-            httpcore.PoolTimeout: there was none within `timeout` seconds.
+            PoolTimeout: there was none within `timeout` seconds.
         """
         if self._semaphore is not None and not self._semaphore.acquire(timeout=timeout):
             raise PoolTimeout(f"no free connection within {timeout:g} s")

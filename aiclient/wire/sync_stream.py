@@ -9,34 +9,21 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
-from httpcore import (
-    ConnectError,
-    ConnectTimeout,
-    NetworkStream,
-    ReadError,
-    ReadTimeout,
-    WriteError,
-    WriteTimeout,
-)
-
-from .watch import Wait, Watch
+from .failures import ConnectError, ConnectTimeout, ReadError, ReadTimeout, WriteError, WriteTimeout
+from .sync_cork import SyncCork
+from .watch import Wait
 
 __all__ = ["SyncStream", "connect", "secure"]
 
-_CHUNK = 64 * 1024
 _LONGEST = 86_400.0
 
 
-class SyncStream(NetworkStream):
+class SyncStream(SyncCork):
     """Used by one thread at a time. Any socket, TLS or plain, with Python's own timeouts."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self.watch: Watch | None = None
-        self.idle = False
+        super().__init__()
         self._sock = sock
-        # Head and body of a request leave together, when the answer is asked for: one system
-        # call, one packet and one wake-up of the node less.
-        self._unsent = b""
 
     @property
     def alive(self) -> bool:
@@ -54,8 +41,8 @@ class SyncStream(NetworkStream):
         return False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._unsent:
-            self._flush(timeout)
+        if self.corked:
+            self._uncork(timeout)
         wait = Wait(timeout, self.watch) if self.watch is not None else None
         while True:
             try:
@@ -66,21 +53,6 @@ class SyncStream(NetworkStream):
                     raise ReadTimeout("the node sent nothing in time") from None
             except OSError as exc:
                 raise ReadError(_reason(exc)) from exc
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if len(self._unsent) + len(buffer) <= _CHUNK:
-            self._unsent += buffer
-            return
-        if self._unsent:
-            buffer, self._unsent = self._unsent + buffer, b""
-        self._send(buffer, timeout)
-
-    def _flush(self, timeout: float | None) -> None:
-        buffer, self._unsent = self._unsent, b""
-        try:
-            self._send(buffer, timeout)
-        except WriteError:
-            pass  # the node may have answered before it closed: reading tells
 
     def _send(self, buffer: bytes, timeout: float | None) -> None:
         rest = memoryview(buffer)
@@ -182,7 +154,7 @@ def connect(
     """Connect to the first address of `host` that answers.
 
     Raises:
-        httpcore.ConnectError, httpcore.ConnectTimeout
+        ConnectError, ConnectTimeout
     """
     source = None if local_address is None else (local_address, 0)
     try:
@@ -209,7 +181,7 @@ def secure(
     """Shake hands as `name`; the raw stream is closed if that does not come to its end.
 
     Raises:
-        httpcore.ConnectError, httpcore.ConnectTimeout
+        ConnectError, ConnectTimeout
     """
     sock: socket.socket = raw.get_extra_info("socket")
     try:

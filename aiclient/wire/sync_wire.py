@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 
@@ -237,6 +237,7 @@ class SyncWire:
         room.busy.add(connection)
         try:
             connection.stream.watch = attempt
+            connection.stream.corked = True
             address = stack.address
             request = httpcore.Request(
                 method=facts.method,
@@ -269,7 +270,8 @@ class SyncWire:
         stream = open_stream(
             room.place, address.endpoint, address.tls_name, options, timeout, attempt
         )
-        http = httpcore.HTTP11Connection(origin=stack.origin, stream=stream)
+        # Ours has what httpcore's connection calls, without its base class.
+        http = httpcore.HTTP11Connection(origin=stack.origin, stream=cast("Any", stream))
         return SyncConnection(http, stream)
 
     def give_back(self, room: Room, stack: Stack, connection: SyncConnection) -> None:
