@@ -15,7 +15,7 @@ FLOORS = [
     {"core"},
     {"wire", "telemetry", "discovery", "balancer", "lease"},
     {"transports"},
-    {"client"},
+    {"client", "httpx2"},  # httpx2: the same four shells for the other family, generated
     {"aiclient"},  # aiclient/__init__.py itself, and what users import from it
     {"simulation", "testing", "cli"},
 ]
