@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, dataclass_transform
 
 import attrs
 
@@ -81,6 +81,11 @@ def _whole(low: int, high: int = 2**31) -> _Validator:
 def _flag(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, bool):
         raise _refuse(instance, attribute.name, value, "True or False")
+
+
+def _no_node(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value not in ("raise", "answer"):
+        raise _refuse(instance, attribute.name, value, "'raise' or 'answer'")
 
 
 _seconds = _number(0, math.inf, "seconds", open_low=True)
@@ -175,11 +180,16 @@ class OutlierPolicy:
         success_rate_gap: How far below its peers' a node's success rate must be to be taken out
             for it; keeps a fault of the whole service from ejecting its nodes. Default 0.2.
         fail_fast: Instead of panicking raise `NoNodeAvailable`. Default False.
+        no_node: What an HTTP client does when no node may take a call: "raise" raises
+            `NoNodeAvailable`; "answer" gives a 503 that says why and carries
+            `x-should-retry: false`, for callers whose SDK would retry an exception. Default
+            "raise".
     """
 
     max_ejected: float = attrs.field(default=0.5, validator=_share)
     success_rate_gap: float = attrs.field(default=0.2, validator=_share)
     fail_fast: bool = attrs.field(default=False, validator=_flag)
+    no_node: Literal["raise", "answer"] = attrs.field(default="raise", validator=_no_node)
 
 
 @_settings

@@ -71,10 +71,12 @@ class Call:
         "kind",
         "may_probe",
         "may_repeat",
+        "most_attempts",
         "pin",
         "policy",
         "reason",
         "replayable",
+        "resent",
         "started",
         "tried",
         "watched",
@@ -87,6 +89,7 @@ class Call:
         options: CallOptions,
         *,
         watched: bool = True,
+        resent: bool = False,
     ) -> None:
         policy: RetryPolicy = options.retry or balancer.retry
         profile = _LEASE
@@ -106,6 +109,9 @@ class Call:
         self.idempotent = profile.idempotent
         self.replayable = facts is None or facts.replayable
         self.watched = watched
+        # The caller's SDK has sent this call before: one budget covers its retries and ours.
+        self.resent = resent
+        self.most_attempts = policy.attempts
         self.started = balancer.clock()
         total = options.deadline or balancer.deadlines.total
         self.deadline_at = math.inf if total is None else self.started + total
@@ -132,6 +138,8 @@ class Call:
             DeadlineExceeded: its deadline passes before one could.
             ConfigurationError: it is pinned to a node that does not exist.
         """
+        if self.resent and not self.balancer.withdraw():
+            self.most_attempts = 1
         if self.pin is not None:
             return self._made(self.balancer.pin(self.pin, self.kind, watched=self.watched))
         step = self._next()
@@ -156,7 +164,7 @@ class Call:
     def _next(self) -> Step:
         if self.deadline_at < math.inf and self.balancer.clock() >= self.deadline_at:
             return None
-        left = self.policy.attempts - len(self.attempts)
+        left = self.most_attempts - len(self.attempts)
         self.may_probe = self.idempotent and self.replayable and left > 1
         while True:
             try:
@@ -185,7 +193,7 @@ class Call:
         attempt.number = len(self.attempts)
         attempt.begun = self.started
         attempt.retry_of = self.reason
-        attempt.permit = attempt.number > 1
+        attempt.permit = attempt.number > 1 or self.resent
         attempt.deadline_at = self.deadline_at
         self.may_repeat = False
         deadlines = self.balancer.deadlines
@@ -195,7 +203,7 @@ class Call:
             attempt.idle = deadlines.idle
         if self.watched:
             attempt.watch_for_stall()
-        if attempt.number >= self.policy.attempts:
+        if attempt.number >= self.most_attempts:
             self.hold = 0
         elif self.idempotent and self.replayable and self._moved is None and self.pin is None:
             attempt.movable = True
@@ -276,7 +284,7 @@ class Call:
     def _may_retry(self, rule: Retry, *, untouched: bool = False) -> bool:
         if rule is Retry.NEVER or self.pin is not None:
             return False
-        if len(self.attempts) >= self.policy.attempts:
+        if len(self.attempts) >= self.most_attempts:
             return False
         if not (self.replayable or untouched):
             return False

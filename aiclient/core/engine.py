@@ -69,6 +69,7 @@ class Engine:
         self.retry = retry or RetryPolicy(attempts=1)
         self.deadlines = deadlines or Deadlines()
         self.clock = clock
+        self.answers_without_node = outlier is not None and outlier.no_node == "answer"
         self.stall_after = breaker.stall_after if breaker else None
         self.closed = False
         self.in_flight = 0

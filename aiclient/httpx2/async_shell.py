@@ -14,8 +14,8 @@ from ..core.attempt import Attempt, Overdue
 from ..core.call import CallReport, Step
 from ..core.holdback import Hold, is_content, is_error_event
 from ..core.verdict import Failure
-from ..errors import BalancerError, note_attempts
-from ..transports.opening import open_call, retry_after
+from ..errors import BalancerError, NoNodeAvailable, note_attempts
+from ..transports.opening import no_node_answer, open_call, retry_after
 from ..transports.redirects import check_authority, rewritten
 from ..wire.options import Journey
 from .async_answers import AsyncOnTheWire, AsyncTrackedStream
@@ -61,6 +61,9 @@ class AsyncShell:
         except BaseException as exc:
             if span is not None:
                 span.end(None, type(exc).__name__)
+            if isinstance(exc, NoNodeAvailable) and self.balancer.answers_without_node:
+                status, headers, body = no_node_answer(exc)
+                return httpx2.Response(status, headers=headers, content=body)
             if isinstance(exc, BalancerError) and not isinstance(exc, httpx2.HTTPError):
                 raise translated(exc) from None
             raise
@@ -126,12 +129,12 @@ class AsyncExchange:
         except Exception as exc:
             if answer is not None:
                 await answer.aclose()
-            failure, error = verdict_on(exc, journey)
+            failure, error = verdict_on(exc, attempt, journey)
             if self._shell.closing:
                 failure = Failure.CANCELLED
             if self._span is not None:
                 self._span.end_attempt(None, type(error).__name__)
-            return Outcome(self._call.failed(attempt, failure, str(error)), error=error)
+            return Outcome(self._call.failed(attempt, failure, str(exc)), error=error)
         except BaseException:
             attempt.release(str(Failure.CANCELLED))
             if answer is not None:

@@ -10,7 +10,7 @@ import httpcore
 import httpx
 
 from .. import errors
-from ..core.attempt import Overdue
+from ..core.attempt import Attempt, Overdue
 from ..core.verdict import Failure
 from ..wire.failures import WireError
 from ..wire.options import Journey
@@ -84,33 +84,36 @@ _MEANING: list[tuple[type[Exception], Failure]] = [
 ]
 
 
-def translated(exc: Exception) -> Exception:
-    """The httpx exception for one of httpcore's or of ours; others as they are."""
+def translated(exc: Exception, attempt: Attempt | None = None) -> Exception:
+    """The httpx exception for one of httpcore's or of ours, naming the node; others as they are."""
+    text = str(exc)
+    if attempt is not None:
+        text = f"{text} ({attempt.node.label}, attempt {attempt.number})"
     if isinstance(exc, Overdue):
-        return DeadlineExceeded(f"{exc.failure}")
+        return DeadlineExceeded(text)
     for known, ours in _OURS.items():
         if type(exc) is known:
-            return ours(str(exc))
+            return ours(text)
     if isinstance(exc, WireError):
-        return getattr(httpx, type(exc).__name__)(str(exc))  # type: ignore[no-any-return]
+        return getattr(httpx, type(exc).__name__)(text)  # type: ignore[no-any-return]
     for core, mapped in _HTTPCORE:
         if isinstance(exc, core):
-            return mapped(str(exc))
+            return mapped(text)
     if isinstance(exc, _UNMAPPED) and not isinstance(exc, httpx.HTTPError):
-        return httpx.ReadError(str(exc))
+        return httpx.ReadError(text)
     return exc
 
 
-def verdict_on(exc: Exception, journey: Journey) -> tuple[Failure, Exception]:
+def verdict_on(exc: Exception, attempt: Attempt, journey: Journey) -> tuple[Failure, Exception]:
     """What an attempt's exception says, and the exception its caller would get for it."""
-    error = translated(exc)
+    error = translated(exc, attempt)
     if isinstance(exc, Overdue):
         return exc.failure, error
     failure = next(
         (meaning for kind, meaning in _MEANING if isinstance(error, kind)), Failure.LOCAL
     )
     if failure is Failure.GARBAGE:
-        text = str(error)
+        text = str(exc)
         if text.startswith("Server disconnected"):
             failure = Failure.RESET
         elif "without sending complete message" in text or "incomplete" in text:

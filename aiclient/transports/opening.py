@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import email.utils
+import json
 import time
 from collections.abc import Iterable
 
 from ..context import current_options
 from ..core.call import Call
 from ..core.engine import Engine
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, NoNodeAvailable
 from ..facts import RequestFacts
 from ..settings import NO_OPTIONS, CallOptions
 
-__all__ = ["options_for", "retry_after"]
+__all__ = ["no_node_answer", "open_call", "options_for", "retry_after"]
 
 _PREFIX = b"x-aiclient-"
+_SDK_RETRIES = b"x-stainless-retry-count"
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 _MOST_RETRY_AFTER = 3600.0
 
@@ -85,7 +87,15 @@ def open_call(
         ConfigurationError: an option it brings is not allowed.
     """
     facts = RequestFacts(method, target.decode("ascii"), headers, body, body is not None)
-    return Call(balancer, facts, options_for(headers, extension))
+    return Call(balancer, facts, options_for(headers, extension), resent=_resent(headers))
+
+
+def _resent(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the caller's SDK says that this is a retry of its own."""
+    return any(
+        len(name) == 23 and name.lower() == _SDK_RETRIES and value.strip() not in (b"", b"0")
+        for name, value in headers
+    )
 
 
 def retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
@@ -101,3 +111,10 @@ def retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
                 return None
             return min(max(0.0, when - time.time()), _MOST_RETRY_AFTER)
     return None
+
+
+def no_node_answer(exc: NoNodeAvailable) -> tuple[int, dict[str, str], bytes]:
+    """A node's answer in place of the exception: status, headers, body."""
+    error = {"message": str(exc), "type": "no_node_available", "param": None, "code": None}
+    headers = {"content-type": "application/json", "x-should-retry": "false"}
+    return 503, headers, json.dumps({"error": error}).encode()

@@ -81,19 +81,19 @@ class SyncTrackedStream(httpx.SyncByteStream):
     def _interrupted(self, exc: Exception) -> Exception:
         self._ended = True
         attempt = self._attempt
-        failure, error = verdict_on(exc, Journey())
+        failure, error = verdict_on(exc, attempt, Journey())
         late = attempt.balancer.clock() >= attempt.deadline_at
         if late or failure in (Failure.DEADLINE, Failure.LOCAL):
             attempt.release(str(Failure.DEADLINE if late else failure))
         elif attempt.done:
             pass  # an error's body: the attempt has been judged by its status
         else:
-            attempt.fault(failure, str(error))
+            attempt.fault(failure, str(exc))
         if not late and failure is not Failure.DEADLINE and attempt.status is None:
-            what = str(exc.failure) if isinstance(exc, Overdue) else str(error)
+            what = str(exc)
             error = StreamInterrupted(f"{attempt.node.label} broke off its answer: {what}")
         elif late:
-            error = translated(Overdue(Failure.DEADLINE))
+            error = translated(Overdue(Failure.DEADLINE), attempt)
         note_attempts(error, self._call.records())
         if self._span is not None:
             self._span.end(self._answer.status, str(failure))
