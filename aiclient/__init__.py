@@ -14,10 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import errors
+    from . import errors, httpx2
     from .balancer import Balancer
     from .client import AsyncClient, Client
     from .context import options
+    from .core.breaker import BreakerState
     from .core.call import CallReport
     from .core.events import Event, EventKind
     from .core.hashing import ConsistentHash
@@ -57,6 +58,7 @@ __all__ = [
     "Balancer",
     "BalancerError",
     "BreakerPolicy",
+    "BreakerState",
     "CallOptions",
     "CallReport",
     "Client",
@@ -88,6 +90,7 @@ __all__ = [
     "StreamInterrupted",
     "attempts_of",
     "errors",
+    "httpx2",
     "options",
 ]
 
@@ -99,6 +102,7 @@ _HOMES = {
     "AttemptRecord": ".facts",
     "BalancedTransport": ".transports.sync_transport",
     "Balancer": ".balancer",
+    "BreakerState": ".core.breaker",
     "BalancerError": ".errors",
     "BreakerPolicy": ".settings",
     "CallOptions": ".settings",
@@ -138,8 +142,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(_HOMES[name], __name__), name)
-    elif name == "errors":
-        value = import_module(".errors", __name__)
+    elif name in ("errors", "httpx2"):
+        value = import_module(f".{name}", __name__)
     else:
         raise AttributeError(f"module 'aiclient' has no attribute {name!r}")
     globals()[name] = value
