@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from .core.attempt import Attempt
 from .core.call import Call
 from .core.verdict import Failure
-from .errors import NoNodeAvailable, note_attempts
+from .errors import BalancerError, note_attempts
 
 if TYPE_CHECKING:
     from .core.engine import Engine
@@ -44,6 +46,10 @@ class Lease:
         if self._attempt is None:
             raise RuntimeError("enter the lease first: with balancer.lease() as lease")
         return self._attempt
+
+    def __repr__(self) -> str:
+        held = repr(self._attempt) if self._attempt is not None else "not entered"
+        return f"<{type(self).__name__} {held}>"
 
     def first_byte(self) -> None:
         """The node has begun to answer: the latency sample. Without it there is none."""
@@ -169,11 +175,11 @@ class Turn(Lease):
         if self._next is None and exc is not None:
             note_attempts(exc, self._call.records())
         elif self._next is None:
-            raise self._out_of_nodes()
+            raise self._reported()
         return self._next is not None
 
-    def _out_of_nodes(self) -> NoNodeAvailable:
-        last = NoNodeAvailable(f"every attempt failed, the last one: {self._told}")
+    def _reported(self) -> BalancerError:
+        last = BalancerError(f"{self._told} ({self.endpoint}, attempt {self._held.number})")
         note_attempts(last, self._call.records())
         return last
 
@@ -198,4 +204,10 @@ def failure_of(
         word = isinstance(exc, (OSError, EOFError))
     if not word:
         return None
-    return Failure.CONNECT if isinstance(exc, ConnectionRefusedError) else Failure.RESET
+    return Failure.CONNECT if _never_connected(exc) else Failure.RESET
+
+
+def _never_connected(exc: BaseException) -> bool:
+    if isinstance(exc, (ConnectionRefusedError, socket.gaierror)):
+        return True
+    return getattr(exc, "errno", None) in (errno.EHOSTUNREACH, errno.ENETUNREACH)

@@ -127,7 +127,7 @@ class Attempt:
     def fault(self, failure: Failure, detail: str = "") -> None:
         """The node is at fault."""
         if not self.done:
-            what = f"{failure}: {detail}" if detail else str(failure)
+            what = f"{failure}: {detail}" if detail not in ("", failure) else str(failure)
             self.balancer.settle(self, Health.FAULT, what, failure=failure)
 
     # While waiting for the node: asked by the connection
@@ -143,8 +143,10 @@ class Attempt:
         return None if limit == math.inf else max(0.0, limit - now)
 
     def remaining(self) -> float | None:
-        """Seconds until a deadline passes; None: there is none before the first byte."""
-        limit = min(self.deadline_at, self.first_byte_by)
+        """Seconds until a deadline passes; None: there is none."""
+        limit = self.deadline_at
+        if self.first_byte_at is None:
+            limit = min(limit, self.first_byte_by)
         return None if limit == math.inf else max(0.0, limit - self.balancer.clock())
 
     def check(self, waited: float) -> None:
@@ -158,7 +160,8 @@ class Attempt:
         elif waited >= self.idle:
             raise Overdue(Failure.IDLE)
         if now >= self.next_check:
-            self.next_check = now + _CHECK_EVERY
+            # The longer it has waited, the less a moment matters.
+            self.next_check = now + max(_CHECK_EVERY, waited / 4)
             if self.balancer.stalled(self, now):
                 raise Overdue(Failure.STALLED)
 

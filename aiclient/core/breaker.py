@@ -22,6 +22,8 @@ _FORGIVEN_AFTER = 60.0
 
 
 class BreakerState(enum.StrEnum):
+    """Whether a node's breaker lets calls through."""
+
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half-open"

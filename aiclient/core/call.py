@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import DeadlineExceeded, NoNodeAvailable
+from ..errors import BalancerError, DeadlineExceeded
 from ..facts import AttemptRecord, RequestFacts
 from ..settings import CallOptions, RetryPolicy
 from .attempt import Attempt
@@ -169,7 +169,8 @@ class Call:
         while True:
             try:
                 found = self.balancer.pick(self, self.kind, watched=self.watched)
-            except NoNodeAvailable:
+            except BalancerError:
+                # None left, or closed in the meantime: the last failure is the caller's.
                 if self.attempts:
                     return None
                 raise
@@ -228,13 +229,14 @@ class Call:
         if self.balancer.clock() >= self.deadline_at:
             failure = Failure.DEADLINE
         verdict = of_failure(failure)
-        what = f"{failure}: {detail}" if detail else str(failure)
+        what = f"{failure}: {detail}" if detail not in ("", failure) else str(failure)
         self.balancer.settle(attempt, verdict.health, what, failure=failure)
         if failure is Failure.STALLED:
             self._moved = attempt
         # Where nothing was sent the body has not been touched: it need not be replayable.
         untouched = failure is Failure.CONNECT
-        if not self._may_retry(verdict.retry, untouched=untouched):
+        # Nor is a call tried again of which the caller has a part.
+        if attempt.answered or not self._may_retry(verdict.retry, untouched=untouched):
             return None
         return self._retry(what)
 

@@ -11,6 +11,8 @@ __all__ = ["Event", "EventKind"]
 
 
 class EventKind(enum.StrEnum):
+    """What an event is about."""
+
     EJECTED = "ejected"
     PROBING = "probing"
     REVIVED = "revived"
@@ -20,9 +22,7 @@ class EventKind(enum.StrEnum):
     PANIC_OVER = "panic over"
     UPDATE = "update"
     DRAINED = "drained"
-    RESTORED = "restored"
     PICKER_FAILED = "picker failed"
-    CLOSED = "closed"
 
 
 LEVELS = {

@@ -21,7 +21,7 @@ from .breaker import Breaker, BreakerState, Trip
 from .events import Event, EventKind
 from .node import Node, NodeSet
 
-__all__ = ["DRIFT_STEP", "Fleet"]
+__all__ = ["DRIFT_STEP", "MOST_LOOKED_AT", "Fleet"]
 
 _PROBE_PATIENCE = 30.0
 _REMEMBER_SECONDS = 600.0
@@ -29,6 +29,8 @@ _REMEMBER_NODES = 1000
 _RAMP_STEPS = 10
 # How often an estimate that nothing refreshes is looked at again.
 DRIFT_STEP = 15.0
+# Of the calls that wait at one node, the oldest.
+MOST_LOOKED_AT = 16
 _NEVER = BreakerPolicy(consecutive=2**31, consecutive_connect=2**31, min_samples=2**31)
 
 
@@ -147,6 +149,8 @@ class Fleet:
         node.reassess(now, self._slow_start)
         if node.ramp_from is not None:
             next_due = min(next_due, now + self._slow_start / _RAMP_STEPS)
+        if now < node.slowness.penalty_until:
+            next_due = min(next_due, node.slowness.penalty_until)
         if node.slowness.drifting:
             next_due = min(next_due, now + DRIFT_STEP)
         self.place(node, now)
@@ -211,17 +215,20 @@ class Fleet:
     def _review_lateness(self, node: Node, now: float) -> float:
         next_due = math.inf
         late = 0.0
+        heard = node.last_byte_at
         # The oldest are at the front; a few are enough to find one that is late.
-        for started, baseline in itertools.islice(node.waiting.values(), 16):
+        for started, baseline in itertools.islice(node.waiting.values(), MOST_LOOKED_AT):
             if not baseline.known:
                 continue
-            age = now - started
+            # A call may be a long one: only where the node is silent to all is it late itself.
+            since = max(started, heard)
             limit = baseline.late
+            age = now - since
             if age >= limit:
                 late = max(late, age / baseline.typical)
                 next_due = min(next_due, now + max(0.05, age / 4))
             else:
-                next_due = min(next_due, started + limit)
+                next_due = min(next_due, since + limit)
         node.late = late
         return next_due
 
@@ -249,7 +256,7 @@ class Fleet:
         node.suspect_until = 0.0
         node.probe = 0
         self.probes.pop(node, None)
-        node.why = f"{trip}: {detail}" if detail else str(trip)
+        node.why = detail if detail.startswith(trip) else f"{trip}: {detail}"
         if trip is Trip.CONNECT:
             self._out_softly.pop(node, None)
         elif not node.gone:

@@ -14,28 +14,52 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["Baseline", "Slowness"]
+__all__ = ["Baseline", "Slowest", "Slowness"]
 
 # Below this many seconds differences are the network's and the client's own, not the node's.
 _FLOOR = 0.002
 # Nobody is called late before this many seconds: looking more often would cost more than it tells.
 _LATE_FLOOR = 0.05
+# Nodes whose first-byte times differ by less than this, as a logarithm (28%), are alike.
+_ALIKE = 0.25
 _BASELINE_MEMORY = 64
 _ROLL_SECONDS = 30.0
+
+
+class Slowest:
+    """The slowest first byte of the last 30 to 60 s in which there were any."""
+
+    __slots__ = ("_before", "_current", "_turn_at")
+
+    def __init__(self) -> None:
+        self._current = 0.0
+        self._before = 0.0
+        self._turn_at = -math.inf
+
+    def observe(self, ttfb: float, now: float) -> None:
+        if now >= self._turn_at:
+            idle = now >= self._turn_at + _ROLL_SECONDS
+            self._before = ttfb if idle else self._current
+            self._current = ttfb
+            self._turn_at = now + _ROLL_SECONDS
+        elif ttfb > self._current:
+            self._current = ttfb
+
+    @property
+    def seconds(self) -> float:
+        return max(self._current, self._before)
 
 
 class Baseline:
     """What one kind of call takes over all nodes. Guarded by the balancer's lock."""
 
-    __slots__ = ("_count", "_mean", "_slowest", "_slowest_before", "_spread", "_turn_at", "answers")
+    __slots__ = ("_count", "_mean", "_slowest", "_spread", "answers")
 
     def __init__(self) -> None:
         self._mean = 0.0
         self._spread = 0.0
         self._count = 0
-        self._slowest = 0.0
-        self._slowest_before = 0.0
-        self._turn_at = -math.inf
+        self._slowest = Slowest()
         # The latest-started answered call of three nodes at most, latest first: (started, node).
         # Three are enough to know of any one node whether two others answered a later call.
         self.answers: list[tuple[float, object]] = []
@@ -48,13 +72,7 @@ class Baseline:
         deviation = value - self._mean if self._count > 1 else 0.0
         self._mean += share * (value - self._mean)
         self._spread += share * (abs(deviation) - self._spread)
-        if now >= self._turn_at:
-            idle = now >= self._turn_at + _ROLL_SECONDS
-            self._slowest_before = ttfb if idle else self._slowest
-            self._slowest = ttfb
-            self._turn_at = now + _ROLL_SECONDS
-        elif ttfb > self._slowest:
-            self._slowest = ttfb
+        self._slowest.observe(ttfb, now)
         self._remember(node, started)
         return value - self._mean
 
@@ -88,8 +106,8 @@ class Baseline:
 
     @property
     def slowest(self) -> float:
-        """The slowest first byte of the last 30 to 60 s in which there were any."""
-        return max(self._slowest, self._slowest_before)
+        """Seconds the slowest first byte of late took."""
+        return self._slowest.seconds
 
     def peers_answered_after(self, node: object, started: float, needed: int) -> bool:
         """Whether `needed` other nodes answered calls of this kind that started later."""
@@ -100,15 +118,16 @@ class Baseline:
 class Slowness:
     """How much slower than its peers one node is. Guarded by the balancer's lock.
 
-    The weight of a sample grows with the time since the last one (time constant 10 s, as Finagle's
-    PeakEwma), within 0.05 and 0.3: AI calls are so few that time alone would make every sample
-    replace the average. What is not refreshed drifts back to the peers' level within minutes, so
-    that the node is explored again; a busy node's estimate is never decayed.
+    The weight of a sample grows with the time since the last one, within 0.02 and 0.3: AI calls are
+    so few that time alone would make every sample replace the average, and a nervous estimate
+    sends calls to nodes that are full. One sample counts as a factor of e at most: a call that
+    queued says little about the node. What is not refreshed drifts back to the peers' level within
+    minutes, so that the node is explored again; a busy node's estimate is never decayed.
     """
 
-    __slots__ = ("_log", "_penalty", "_penalty_until", "_sampled_at", "ttfb")
+    __slots__ = ("_log", "_penalty", "_sampled_at", "penalty_until", "ttfb")
 
-    _TAU = 10.0
+    _TAU = 25.0
     _DRIFT = 120.0
     _PENALTY_CAP = 1000.0
 
@@ -121,32 +140,38 @@ class Slowness:
         self._log = 0.0
         self._sampled_at = now
         self._penalty = 0.0
-        self._penalty_until = 0.0
+        self.penalty_until = 0.0
 
     def observe(self, log_ratio: float, ttfb: float, now: float) -> None:
         """A good first byte arrived, `exp(log_ratio)` times as late as the baseline."""
         elapsed = max(0.0, now - self._sampled_at)
-        share = min(0.3, max(0.05, 1.0 - math.exp(-elapsed / self._TAU)))
-        self._log += share * (log_ratio - self._log)
+        share = min(0.3, max(0.02, 1.0 - math.exp(-elapsed / self._TAU)))
+        self._log += share * min(1.0, max(-1.0, log_ratio - self._log))
         self._sampled_at = now
         self.ttfb = ttfb if self.ttfb is None else self.ttfb + share * (ttfb - self.ttfb)
 
     def penalise(self, seconds: float, typical: float, now: float) -> float:
         """A fault: the node counts as this late for this long. Returns when that ends."""
         ratio = min(seconds / max(typical, _FLOOR), self._PENALTY_CAP)
-        if now >= self._penalty_until or ratio > self._penalty:
+        if now >= self.penalty_until or ratio > self._penalty:
             self._penalty = ratio
-        self._penalty_until = max(self._penalty_until, now + seconds)
-        return self._penalty_until
+        self.penalty_until = max(self.penalty_until, now + seconds)
+        return self.penalty_until
 
     @property
     def drifting(self) -> bool:
         """Whether it is far enough from the peers' level for its drift back to matter."""
-        return abs(self._log) > 0.1
+        return abs(self._log) > _ALIKE
 
-    def ratio(self, now: float) -> float:
-        """The estimate: 1 is the peers' level, 2 twice as slow."""
+    def estimate(self, now: float) -> float:
+        """From good answers alone: 1 is the peers' level, 2 twice as slow."""
         idle = now - self._sampled_at
         log = self._log * math.exp(-idle / self._DRIFT) if idle > 1.0 else self._log
-        ratio = math.exp(log)
-        return max(ratio, self._penalty) if now < self._penalty_until else ratio
+        # The remainder of what is within the noise: else one of several idle nodes that are alike
+        # would get every call of a caller who makes one at a time.
+        return math.exp(log - max(-_ALIKE, min(_ALIKE, log)))
+
+    def ratio(self, now: float) -> float:
+        """The estimate, or the penalty while it lasts."""
+        ratio = self.estimate(now)
+        return max(ratio, self._penalty) if now < self.penalty_until else ratio

@@ -27,6 +27,10 @@ class Route(NamedTuple):
 
 
 ROUTES = (
+    # The first match counts: the longer endings stand first.
+    Route("ollama/chat", r"/api/chat", streams=True),
+    Route("ollama/generate", r"/api/generate", streams=True),
+    Route("ollama/embed", r"/api/embed(?:dings)?"),
     Route("chat/completions", r"/chat/completions"),
     Route("completions", r"/completions"),
     Route("responses", r"/responses", stores=True),
@@ -39,15 +43,15 @@ ROUTES = (
     Route("tokenize", r"/(?:de)?tokenize"),
     Route("audio", r"/audio/(?:transcriptions|translations|speech)"),
     Route("messages", r"/messages(?:/count_tokens)?"),
-    Route("ollama/chat", r"/api/chat", streams=True),
-    Route("ollama/generate", r"/api/generate", streams=True),
-    Route("ollama/embed", r"/api/embed(?:dings)?"),
     Route("generate_stream", r"/generate_stream", streams=True),
     Route("generate", r"/generate"),
     Route("infer", r"/v2/models/[^/]+(?:/versions/[^/]+)?/infer"),
     Route("embed", r"/embed"),
     Route("cohere/chat", r"/v[12]/chat"),
-    Route("generateContent", r"/models/[^/:]+:(?:generateContent|embedContent|countTokens)"),
+    Route(
+        "generateContent",
+        r"/models/[^/:]+:(?:generateContent|(?:batchE|e)mbedContents?|countTokens)",
+    ),
     Route("streamGenerateContent", r"/models/[^/:]+:streamGenerateContent", streams=True),
 )
 # Threads, runs and stored objects use some of the same endings below these.

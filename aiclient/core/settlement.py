@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 from ..settings import BreakerPolicy
 from .attempt import Attempt
 from .breaker import BreakerState, Trip
 from .budget import RetryBudget
 from .events import EventKind
-from .fleet import DRIFT_STEP, Fleet
+from .fleet import DRIFT_STEP, MOST_LOOKED_AT, Fleet
+from .load import Slowest
 from .verdict import Failure
 
 __all__ = ["Settlement"]
@@ -16,7 +19,10 @@ _SUSPECT_SECONDS = 10.0
 _LOST_SECONDS = 5.0
 _SLOWEST_FACTOR = 3.0
 # One silent call is weaker evidence than two, and a long answer looks the same.
-_SINGLE_WAITER_FACTOR = 2.0
+_SINGLE_WAITER_FACTOR = 9.0
+_BUSY_FACTOR = 1.5
+# What a call may take of which nothing is known.
+_UNKNOWN_SECONDS = 60.0
 _MOST_PENALTY = 60.0
 
 
@@ -25,6 +31,8 @@ class Settlement:
         self._fleet = fleet
         self._budget = budget
         self._policy = policy
+        # Over all kinds of calls.
+        self._slowest = Slowest()
 
     def good_first_byte(self, attempt: Attempt, now: float) -> None:
         """The first content of a 2xx answer: the latency sample, and the verdict on the node."""
@@ -33,6 +41,7 @@ class Settlement:
         attempt.first_byte_at = node.last_byte_at = now
         node.waiting.pop(attempt.serial, None)
         ttfb = now - attempt.started
+        self._slowest.observe(ttfb, now)
         log_ratio = attempt.baseline.observe(node, attempt.started, ttfb, now)
         if attempt.generation == node.breaker.generation:
             node.slowness.observe(log_ratio, ttfb, now)
@@ -101,7 +110,7 @@ class Settlement:
     def _penalise(self, attempt: Attempt, now: float) -> None:
         node = attempt.node
         typical = attempt.baseline.typical if attempt.baseline.known else 0.1
-        expected = typical * node.slowness.ratio(now)
+        expected = typical * node.slowness.estimate(now)
         # Neither the answer's own length nor the time a peer took to prove the fault is its delay.
         end = attempt.first_byte_at or attempt.ended_at or now
         seconds = min(_MOST_PENALTY, max(end - attempt.started, 2 * expected))
@@ -117,7 +126,7 @@ class Settlement:
         node = attempt.node
         if attempt.done or attempt.first_byte_at is not None or not attempt.baseline.known:
             return
-        end = attempt.started + attempt.baseline.typical * node.slowness.ratio(now)
+        end = attempt.started + attempt.baseline.typical * node.slowness.estimate(now)
         if end > now:
             node.ghosts.append(end)
             self._fleet.due_by(node, end)
@@ -195,17 +204,38 @@ class Settlement:
             if node.probe != attempt.serial:
                 return True
         baseline = attempt.baseline
+        silence = now - max(node.last_byte_at, attempt.started)
+        if silence < policy.stall_after or silence < _SLOWEST_FACTOR * baseline.slowest:
+            return False  # by far the most frequent case
         peers = min(2, sum(1 for peer in self._fleet.ready.nodes[:3] if peer is not node))
         if not baseline.known or peers < 1:
             return False
-        limit = max(policy.stall_after, _SLOWEST_FACTOR * baseline.slowest)
-        if len(node.waiting) < 2 and node.probe != attempt.serial:
-            limit *= _SINGLE_WAITER_FACTOR
-        silence = now - max(node.last_byte_at, attempt.started)
-        if silence < limit or not baseline.peers_answered_after(node, attempt.started, peers):
+        # What peers answer later is what suspicion rests on; a probe of a node that is out as
+        # stalled rests on more. Without this a lone call would wait there for its read timeout.
+        probe = node.probe == attempt.serial and node.breaker.trip is Trip.STALLED
+        answered = probe or baseline.peers_answered_after(node, attempt.started, peers)
+        if not answered or silence < self._patience_with(attempt, policy.stall_after):
             return False
         self._suspect(attempt, silence, now)
         return True
+
+    def _patience_with(self, attempt: Attempt, stall_after: float) -> float:
+        """Seconds of silence that do not mean a stall.
+
+        Other calls may be before this one: plain answers of half a minute each can occupy a node
+        whole. Those of this client that wait there are known, those of other clients are not, so
+        for up to a minute they are taken to be such as this client's own are.
+        """
+        node = attempt.node
+        limit = _SLOWEST_FACTOR * attempt.baseline.slowest
+        if len(node.waiting) < 2 and node.probe != attempt.serial:
+            limit = max(2 * stall_after, _SINGLE_WAITER_FACTOR * attempt.baseline.slowest)
+        limit = max(limit, min(_UNKNOWN_SECONDS, _BUSY_FACTOR * self._slowest.seconds))
+        for _, baseline in itertools.islice(node.waiting.values(), MOST_LOOKED_AT):
+            limit = max(
+                limit, _BUSY_FACTOR * baseline.slowest if baseline.known else _UNKNOWN_SECONDS
+            )
+        return limit
 
     def lost(self, attempt: Attempt, now: float) -> bool:
         """Whether a stream already begun waits in vain: its node is out as stalled, which other
@@ -229,8 +259,10 @@ class Settlement:
     def confirm_stall(self, moved: Attempt, took: float, now: float) -> None:
         """A call moved away from a suspect was answered elsewhere within `took` seconds."""
         node = moved.node
-        waited = (moved.ended_at or now) - moved.started
-        sent_since = node.last_byte_at > moved.started
+        moved_at = moved.ended_at or now
+        waited = moved_at - moved.started
+        # Bytes from before its silence, to this call or another, do not refute it.
+        sent_since = node.last_byte_at > moved_at
         if took >= waited or sent_since or node.breaker.state is not BreakerState.CLOSED:
             return
         node.failed += 1
