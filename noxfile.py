@@ -63,10 +63,14 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests against the installed wheel."""
+    """Run the tests against the installed wheel: all of them on the Python that runs nox, on the
+    others all but the slow ones, which ask about algorithms and sheer numbers, not about Python.
+    """
     install(session, "tests")
+    whole = session.python == RUNNING
     # SAFEPATH: `python -m aiclient` in a test's subprocess finds the wheel, not the source tree.
-    session.run("pytest", *session.posargs, env={"PYTHONSAFEPATH": "1"})
+    env = {"PYTHONSAFEPATH": "1", "AICLIENT_MATRIX": "full" if whole else "sample"}
+    session.run("pytest", *(session.posargs or ([] if whole else ["-m", "not slow"])), env=env)
 
 
 @nox.session
@@ -74,3 +78,40 @@ def bench(session: nox.Session) -> None:
     """Measure the overhead against bare httpx (not part of the default run)."""
     session.install(".")
     session.run("python", "benchmarks/overhead.py", *session.posargs)
+
+
+# By environment: llama-index and litellm still want the openai SDK from before its version 3.
+SDKS = {
+    "current": [
+        "openai",
+        "anthropic",
+        "mistralai",
+        "ollama",
+        "google-genai",
+        "groq",
+        "cohere",
+        "huggingface_hub",
+        "langchain-openai",
+        "pydantic-ai-slim",
+    ],
+    "openai2": ["llama-index-llms-openai", "litellm"],
+}
+
+
+@nox.session
+@nox.parametrize("environment", list(SDKS))
+def sdks(session: nox.Session, environment: str) -> None:
+    """Run the real AI SDKs, as they are on PyPI today, over nodes of which one dies."""
+    names = SDKS[environment]
+    extras = {"pydantic-ai-slim": "[openai]"}
+    session.install(
+        "--upgrade",
+        *[name + extras.get(name, "") for name in names],
+        *["pytest>=8.4", "pytest-timeout", ".[httpx2]"],
+    )
+    env = {
+        "AICLIENT_SDKS": ",".join(names),  # one that cannot be imported is an error
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # nothing is fetched
+        "PYTHONSAFEPATH": "1",
+    }
+    session.run("pytest", "tests/sdks", "--timeout=60", *session.posargs, env=env)

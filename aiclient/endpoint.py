@@ -65,6 +65,11 @@ def _optional_text(instance: object, attribute: attrs.Attribute[Any], value: Any
         raise _bad(attribute.name, value, "a non-empty printable str, or None")
 
 
+def _host_text(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not (isinstance(value, str) and value and _PATH.fullmatch(value)):
+        raise _bad(attribute.name, value, "a host as it stands in a request, or None")
+
+
 def _clean_url(url: Any) -> str:
     text = str(url).strip() if not isinstance(url, bytes) else ""
     if not text:
@@ -96,7 +101,7 @@ class Endpoint:
     name: str | None = attrs.field(default=None, kw_only=True, validator=_optional_text)
     weight: float = attrs.field(default=1.0, kw_only=True, converter=_weight)
     tls_name: str | None = attrs.field(default=None, kw_only=True, validator=_optional_text)
-    host_header: str | None = attrs.field(default=None, kw_only=True, validator=_optional_text)
+    host_header: str | None = attrs.field(default=None, kw_only=True, validator=_host_text)
     headers: tuple[tuple[str, str], ...] = attrs.field(
         default=(), kw_only=True, converter=_headers, repr=False
     )
@@ -135,29 +140,37 @@ class Endpoint:
 
 
 def _parse(url: str) -> tuple[str, str, int, str]:
-    if "@" in url.partition("://")[2].partition("/")[0]:
-        # Not shown: it holds a password.
+    plain = re.split(r"[?#]", url, maxsplit=1)[0]
+    # What may hold a password or a key is never shown: what stands before an @, a query, and
+    # what stands where a port should.
+    if "@" in plain:
         raise ConfigurationError(
             "Endpoint.url: credentials in a node's URL are not allowed; put them in headers="
         )
+    if plain != url:
+        raise _bad("url", plain, "a node's URL has a plain path at most: no query, no fragment")
     if "://" not in url:
         raise _bad("url", url, f"it needs a scheme: 'http://{url}'?")
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        host = parts.hostname or ""
     except ValueError as exc:
         raise _bad("url", url, f"it cannot be parsed ({exc})") from None
     scheme = parts.scheme.lower()
     if scheme in _DISCOVERY_SCHEMES:
         raise _bad("url", url, "this version takes the nodes' own URLs, not a discovery URL")
-    if not _HOST.fullmatch(host):
-        raise _bad("url", url, "it needs a host: a name or an IP address, [..] around IPv6")
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
     if port is None:
         port = _DEFAULT_PORTS.get(scheme, 0)
     if not 0 < port < 65536:
-        raise _bad("url", url, "it needs a port from 1 to 65535")
-    if parts.query or parts.fragment or not _PATH.fullmatch(parts.path):
-        raise _bad("url", url, "a node's URL has a plain path at most: no query, no fragment")
+        raise _bad("url", f"{scheme}://{host}", "it needs a port from 1 to 65535")
+    if not _HOST.fullmatch(host):
+        raise _bad("url", url, "it needs a host: a name or an IP address, [..] around IPv6")
+    if not _PATH.fullmatch(parts.path):
+        raise _bad("url", url, "its path may hold printable ASCII only")
     return scheme, host, port, parts.path.rstrip("/")
 
 

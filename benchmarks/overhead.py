@@ -184,6 +184,23 @@ def pick_cost(nodes: int, rounds: int) -> float:
     return best
 
 
+def import_cost(statement: str, rounds: int) -> float:
+    """Milliseconds of CPU to run `statement` in a fresh interpreter, the median."""
+    code = f"import time; start = time.process_time()\n{statement}\n"
+    code += "print(time.process_time() - start)"
+    command = [sys.executable, "-c", code]
+    taken = [float(subprocess.check_output(command)) * 1000 for _ in range(rounds)]
+    return statistics.median(taken)
+
+
+def show_imports(rounds: int) -> None:
+    httpx_client = "import httpx; httpx.Client()"
+    our_client = "import aiclient; aiclient.Client('http://127.0.0.1:1')"
+    for ours, theirs in (("import aiclient", "import httpx"), (our_client, httpx_client)):
+        cost, reference = import_cost(ours, rounds), import_cost(theirs, rounds)
+        print(f"{ours}: {cost:.0f} ms CPU; {theirs}: {reference:.0f} ms; {cost / reference:.2f} x")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one short round of each")
@@ -209,6 +226,7 @@ def main() -> None:
     for nodes in (3, 10, 100, 1000, 10_000):
         cost = pick_cost(nodes, 500 if quick else 5000)
         print(f"pick and release at {nodes:6} nodes: {cost:5.1f} us")
+    show_imports(3 if quick else 15)
 
 
 if __name__ == "__main__":
