@@ -54,7 +54,12 @@ def _headers(headers: Any) -> tuple[tuple[str, str], ...]:
 
 
 def _labels(labels: Any) -> tuple[tuple[str, str], ...]:
-    pairs = tuple(labels.items()) if isinstance(labels, Mapping) else tuple(labels or ())
+    try:
+        pairs = tuple(
+            (name, value) for name, value in dict(() if labels is None else labels).items()
+        )
+    except (TypeError, ValueError):
+        raise _bad("labels", labels, "a mapping of str to str") from None
     if not all(isinstance(part, str) for pair in pairs for part in pair):
         raise _bad("labels", labels, "a mapping of str to str")
     return pairs
@@ -72,7 +77,8 @@ def _host_text(instance: object, attribute: attrs.Attribute[Any], value: Any) ->
 
 def _clean_url(url: Any) -> str:
     text = str(url).strip() if not isinstance(url, bytes) else ""
-    if not text:
+    # urlsplit would silently leave out what is not printable.
+    if not text or not text.isprintable():
         raise _bad("url", url, "a URL such as 'http://10.0.0.1:8000'")
     return text
 

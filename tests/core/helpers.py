@@ -7,7 +7,7 @@ import string
 from collections.abc import Iterable
 from typing import Any
 
-from aiclient.core.attempt import Attempt
+from aiclient.core.attempt import Attempt, Overdue
 from aiclient.core.balancer import BalancerCore
 from aiclient.core.call import Call
 from aiclient.core.events import Event, EventKind
@@ -42,6 +42,7 @@ class Alphabetical:
 
 
 def endpoint(name: str, **options: Any) -> Endpoint:
+    """The node of that name."""
     return Endpoint(f"http://{name}.test:8000", name=name, **options)
 
 
@@ -93,6 +94,11 @@ class Bench:
         self.held = [self.attempt() for _ in range(count)]
         return [attempt.node.label for attempt in self.held]
 
+    def picks_of(self, key: str, count: int) -> list[str]:
+        """Where the next calls with this key go, none of which is ended."""
+        self.held = [self.attempt(self.call(key=key)) for _ in range(count)]
+        return [attempt.node.label for attempt in self.held]
+
     def see(self, name: str) -> NodeSnapshot:
         return next(node for node in self.core.snapshot() if node.endpoint.name == name)
 
@@ -107,11 +113,43 @@ class Bench:
         return total
 
 
+class Stall:
+    """Node a falls silent with some calls waiting, while its peers go on answering."""
+
+    def __init__(self, waiting: int = 2, nodes: int = 3, ttfb: float = 0.2, **options: Any) -> None:
+        self.bench = bench = Bench(nodes, **options)
+        names = [str(node.endpoint.name) for node in bench.core.snapshot()]
+        for name in names * 3:
+            bench.succeed(ttfb, bench.call(pin=name))
+        self.calls: list[Call] = [bench.call() for _ in range(waiting)]
+        self.waiting: list[Attempt] = [an_attempt(call.begin()) for call in self.calls]
+        assert {attempt.node.label for attempt in self.waiting} <= {"a"}
+        self.began = bench.clock.now
+        self.peers = names[1:]
+        self.ttfb = ttfb
+
+    def pass_time(self, seconds: float) -> None:
+        end = self.bench.clock.now + seconds
+        while self.bench.clock.now < end - 1e-9:
+            for name in self.peers:
+                self.bench.succeed(self.ttfb / 10, self.bench.call(pin=name))
+            self.bench.clock.advance(min(0.1, max(0.0, end - self.bench.clock.now)))
+
+    def overdue(self, attempt: Attempt) -> Failure | None:
+        try:
+            attempt.check(self.bench.clock.now - self.began)
+        except Overdue as overdue:
+            return overdue.failure
+        return None
+
+
 def an_attempt(step: Attempt | float | None) -> Attempt:
+    """The step, which has to be an attempt."""
     assert isinstance(step, Attempt), f"an attempt was expected, not {step!r}"
     return step
 
 
 def a_wait(step: Attempt | float | None) -> float:
+    """The step, which has to be a wait."""
     assert isinstance(step, float), f"a wait was expected, not {step!r}"
     return step

@@ -226,7 +226,7 @@ def test_eject_wants_a_positive_number(seconds: object) -> None:
 @pytest.mark.parametrize("verb", ["drain", "restore"])
 def test_an_unknown_node_is_said(verb: str) -> None:
     """With the ones there are."""
-    with pytest.raises(ConfigurationError, match="'z' is not one of the nodes.* a, b, c"):
+    with pytest.raises(ConfigurationError, match=r"'z' is not one of the nodes.* a, b, c"):
         getattr(Bench().core, verb)("z")
 
 

@@ -85,6 +85,7 @@ def test_a_row_of_faults_is_a_row_at_any_rate(outcomes: list[str], gap: float) -
 def tripped_at(
     outcomes: list[str], gap: float, policy: BreakerPolicy | None = None
 ) -> tuple[int, str] | None:
+    """Which outcome opened the breaker, and why."""
     breaker = Breaker(policy or BreakerPolicy())
     now = 12345.6
     for number, outcome in enumerate(outcomes):

@@ -14,11 +14,13 @@ from .helpers import Bench, an_attempt
 
 
 def full(bench: Bench, name: str = "a", retry_after: float | None = None) -> None:
+    """The node says it is full."""
     call = bench.call(pin=name)
     call.answered(an_attempt(call.begin()), 503, retry_after)
 
 
 def cools_for(bench: Bench, name: str = "a") -> float:
+    """Seconds it will rest; 0 when it does not."""
     until = bench.see(name).ejected_until
     return 0.0 if until is None else until - bench.clock.now
 

@@ -44,6 +44,7 @@ ROWS: list[tuple[Failure | int, str, bool, bool, bool]] = [
 
 
 def judged(bench: Bench) -> str:
+    """What was made of node a."""
     node = bench.see("a")
     if node.state is NodeState.COOLING:
         return FULL
