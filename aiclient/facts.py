@@ -55,7 +55,8 @@ class AttemptRecord:
         number: 1 for the first.
         node: the node's name.
         endpoint: where it is.
-        why: why this node: "picked", "probe", "pinned", "panic" or "last resort".
+        why: why this node: "picked", "probe", "pinned", "panic", "picked again" or "last
+            resort".
         retry_of: what had gone wrong before, for a retry; else empty.
         outcome: "ok", "http 503", "cannot connect: ...", "running", ...
         status: the HTTP status, when there was one.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from .core.attempt import Attempt
-from .core.call import Call
+from .core.call import Call, Step
 from .core.verdict import Failure
 from .errors import BalancerError, note_attempts
 
@@ -25,11 +25,7 @@ Classify: TypeAlias = "Callable[[BaseException], bool | None]"
 
 
 class Lease:
-    """One node, held from entering the block to leaving it.
-
-    Attributes:
-        endpoint: where to connect; set on entering.
-    """
+    """One node, held from entering the block to leaving it."""
 
     def __init__(self, balancer: Engine, options: CallOptions, classify: Classify | None) -> None:
         self._call = Call(balancer, None, options, watched=False)
@@ -39,6 +35,7 @@ class Lease:
 
     @property
     def endpoint(self) -> Endpoint:
+        """Where to connect; once entered."""
         return self._held.endpoint
 
     @property
@@ -60,22 +57,27 @@ class Lease:
         self._told = reason
 
     def __enter__(self) -> Lease:
-        step = self._call.begin()
-        while isinstance(step, float):
+        step = self._begin()
+        while not isinstance(step, Attempt):
             time.sleep(step)
             step = self._resumed()
         self._attempt = step
         return self
 
     async def __aenter__(self) -> Lease:
-        step = self._call.begin()
-        while isinstance(step, float):
+        step = self._begin()
+        while not isinstance(step, Attempt):
             import anyio
 
             await anyio.sleep(step)
             step = self._resumed()
         self._attempt = step
         return self
+
+    def _begin(self) -> Attempt | float:
+        if self._attempt is not None:
+            raise RuntimeError("a lease is entered once; ask the balancer for another one")
+        return self._call.begin()
 
     def _resumed(self) -> Attempt | float:
         step = self._call.resume()
@@ -99,9 +101,16 @@ class Lease:
     ) -> bool | None:
         return self.__exit__(kind, exc, traceback)
 
+    def _failure(self, exc: BaseException | None) -> Failure | None:
+        try:
+            return failure_of(exc, self._told, self._classify)
+        except BaseException:
+            self._held.release("its classify function raised")
+            raise
+
     def _end(self, exc: BaseException | None) -> None:
         attempt = self._held
-        failure = failure_of(exc, self._told, self._classify)
+        failure = self._failure(exc)
         if failure is not None:
             attempt.fault(failure, self._told or str(exc))
         elif exc is not None:
@@ -114,45 +123,84 @@ class Leases:
     """The turns of one call; see `Balancer.leases`."""
 
     def __init__(self, balancer: Engine, options: CallOptions, classify: Classify | None) -> None:
-        self._call = Call(balancer, None, options, watched=False)
+        self._balancer = balancer
+        self._options = options
+        self._classify = classify
+
+    def __iter__(self) -> Turns:
+        return Turns(Call(self._balancer, None, self._options, watched=False), self._classify)
+
+    def __aiter__(self) -> Turns:
+        return self.__iter__()
+
+
+class Turns:
+    """Iterates over the turns, either way; no generator, so that a loop may be left half-way."""
+
+    def __init__(self, call: Call, classify: Classify | None) -> None:
+        self._call = call
         self._classify = classify
         self._turn: Turn | None = None
 
-    def __iter__(self) -> Iterator[Turn]:
-        step: Any = self._call.begin()
-        while step is not None:
-            if isinstance(step, float):
-                time.sleep(step)
-                step = self._call.resume()
-                continue
-            turn = Turn(self._call, step, self._classify)
-            yield turn
-            step = turn.next_step()
+    def __iter__(self) -> Turns:
+        return self
 
-    async def __aiter__(self) -> AsyncIterator[Turn]:
-        import anyio
+    def __aiter__(self) -> Turns:
+        return self
 
-        step: Any = self._call.begin()
-        while step is not None:
-            if isinstance(step, float):
-                await anyio.sleep(step)
-                step = self._call.resume()
-                continue
-            turn = Turn(self._call, step, self._classify)
-            yield turn
-            step = turn.next_step()
+    def __next__(self) -> Turn:
+        step = self._step()
+        while not isinstance(step, Attempt):
+            if step is None:
+                self._raise_suppressed()
+                raise StopIteration
+            time.sleep(step)
+            step = self._call.resume()
+        return self._take(step)
+
+    async def __anext__(self) -> Turn:
+        step = self._step()
+        while not isinstance(step, Attempt):
+            import anyio
+
+            if step is None:
+                self._raise_suppressed()
+                raise StopAsyncIteration
+            await anyio.sleep(step)
+            step = self._call.resume()
+        return self._take(step)
+
+    def _step(self) -> Step:
+        return self._call.begin() if self._turn is None else self._turn.next_step()
+
+    def _take(self, attempt: Attempt) -> Turn:
+        self._turn = Turn(self._call, attempt, self._classify)
+        return self._turn
+
+    def _raise_suppressed(self) -> None:
+        """After a wait there was no turn left: the last one's failure must not pass unnoticed."""
+        turn = self._turn
+        if turn is not None and turn.suppressed is not None:
+            error, turn.suppressed = turn.suppressed, None
+            note_attempts(error, self._call.records())
+            raise error
 
 
 class Turn(Lease):
-    """One turn of `Balancer.leases`: a lease that knows whether there will be another."""
+    """One turn of `Balancer.leases`: a lease that knows whether there will be another.
+
+    Attributes:
+        suppressed: what ended its block, kept back because another node was to be tried.
+    """
 
     def __init__(self, call: Call, attempt: Attempt, classify: Classify | None) -> None:
         self._call = call
         self._classify = classify
         self._attempt = attempt
         self._told = None
-        self._next: Any = None
+        self._next: Step = None
         self._entered = False
+        self.suppressed: BaseException | None = None
 
     def __enter__(self) -> Turn:
         self._entered = True
@@ -167,23 +215,25 @@ class Turn(Lease):
         exc: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> bool | None:
-        failure = failure_of(exc, self._told, self._classify)
+        failure = self._failure(exc)
         if failure is None:
             self._end(exc)
             return None
         self._next = self._call.failed(self._held, failure, self._told or str(exc))
-        if self._next is None and exc is not None:
-            note_attempts(exc, self._call.records())
-        elif self._next is None:
+        if self._next is not None:
+            self.suppressed = exc if exc is not None else self._reported()
+            return True
+        if exc is None:
             raise self._reported()
-        return self._next is not None
+        note_attempts(exc, self._call.records())
+        return False
 
     def _reported(self) -> BalancerError:
         last = BalancerError(f"{self._told} ({self.endpoint}, attempt {self._held.number})")
         note_attempts(last, self._call.records())
         return last
 
-    def next_step(self) -> Any:
+    def next_step(self) -> Step:
         """What follows, once the turn's block has ended."""
         if not self._entered or not self._held.done:
             self._held.release("its block was never entered")

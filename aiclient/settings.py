@@ -60,11 +60,11 @@ def _number(
     def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value is None and none:
             return
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise _refuse(instance, attribute.name, value, allowed)
         # NaN fails every comparison, so it is refused here too.
-        if not (number and low <= value <= high and value < math.inf) or (
-            open_low and value == low
-        ):
+        within = low <= value <= high and value < math.inf
+        if not within or (open_low and value == low):
             raise _refuse(instance, attribute.name, value, allowed)
 
     return check
@@ -225,7 +225,8 @@ class CallOptions:
         idempotent: Whether the call may be sent twice.
         key: What `ConsistentHash` hashes: the same key goes to the same node.
         deadline: Seconds for the whole call; overrides `Deadlines.total`.
-        retry: A `RetryPolicy` for this call.
+        retry: A `RetryPolicy` for this call; its `budget` and `reserve` do not count, there is one
+            budget for all calls.
         pin: The one node to use, by name, URL or `host:port`, whatever its state: for debugging.
     """
 

@@ -53,6 +53,7 @@ WORDS = [
     ("__aenter__", "__enter__"),
     ("__aexit__", "__exit__"),
     ("aclose", "close"),
+    ("aiter", "iter"),
     ("handle_async_request", "handle_request"),
     ("StopAsyncIteration", "StopIteration"),
     ("AsyncIterable", "Iterable"),

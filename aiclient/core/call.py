@@ -139,6 +139,7 @@ class Call:
             ConfigurationError: it is pinned to a node that does not exist.
         """
         if self.resent and not self.balancer.withdraw():
+            self.resent = False  # there is no permit to give back
             self.most_attempts = 1
         if self.pin is not None:
             return self._made(self.balancer.pin(self.pin, self.kind, watched=self.watched))

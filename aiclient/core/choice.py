@@ -44,6 +44,8 @@ class Wanted(Protocol):
 
 
 class Chooser:
+    """Finds the node for a call, or how long to wait for one."""
+
     def __init__(self, fleet: Fleet, picker: Picker, rng: Random) -> None:
         self.picker = picker
         self._fleet = fleet
@@ -67,7 +69,7 @@ class Chooser:
             candidates = NodeSet([node for node in candidates.nodes if node not in call.tried])
         if not candidates.nodes:
             found = self._second_best(call, now)
-            if isinstance(found, float):
+            if not isinstance(found, tuple):
                 return found
             candidates, why = found
         context = self._context

@@ -105,10 +105,11 @@ class Engine:
             if self.orphans or self._fleet.next_due <= now:
                 self._catch_up(now)
             chosen = self._chooser.choose(call, self.in_flight, now)
-            if isinstance(chosen, float):
-                held: Attempt | float = chosen
-            else:
+            held: Attempt | float
+            if isinstance(chosen, tuple):
                 held = self._hold(chosen[0], chosen[1], kind, watched, now)
+            else:
+                held = chosen
         if self._fleet.events:
             self._deliver()
         return held

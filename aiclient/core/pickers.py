@@ -173,9 +173,10 @@ class Random:
 class RoundRobin:
     """In turn, smooth, in proportion to the weights.
 
-    Stride scheduling: each node is due every 1/weight, the first time after half of that, which
-    gives nginx's smooth order (5:1:1 -> a a b a c a a) at O(log n). A node that is out when its
-    turn comes loses it, so it does not return with a burst. One instance serves one balancer.
+    Stride scheduling: each node is due every 1/weight, the first time after a part of that which
+    differs from node to node: an order as smooth as nginx's (5:1:1 -> a a a b a c a) at O(log n).
+    A node that is out when its turn comes loses it, so it does not return with a burst. One
+    instance serves one balancer.
     """
 
     def __init__(self) -> None:
@@ -199,9 +200,10 @@ class RoundRobin:
 
     def _merge(self, context: PickContext) -> None:
         known = {node for _, _, node in self._due}
-        for node in context.members:
+        count = len(context.members)
+        for place, node in enumerate(context.members):
             if node not in known:
-                node.stride_at = self._at + 0.5 / (node.weight or 1e-3)
+                node.stride_at = self._at + (place + 0.5) / count / (node.weight or 1e-3)
         self._due = [(node.stride_at, node.order, node) for node in context.members]
         heapq.heapify(self._due)
         self._version = context.version

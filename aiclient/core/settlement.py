@@ -27,6 +27,8 @@ _MOST_PENALTY = 60.0
 
 
 class Settlement:
+    """Turns outcomes into what the fleet, the breaker and the budget are told."""
+
     def __init__(self, fleet: Fleet, budget: RetryBudget, policy: BreakerPolicy | None) -> None:
         self._fleet = fleet
         self._budget = budget
@@ -193,16 +195,18 @@ class Settlement:
     # Stall detection
 
     def stalled(self, attempt: Attempt, now: float) -> bool:
-        """Whether the node this attempt waits for has stalled: silent, while peers answer calls
-        of the same kind that started later, for longer than max(2 s, 3 x their slowest)."""
+        """Whether the node this attempt waits for has stalled.
+
+        It is silent to everybody, for longer than `_patience_with` allows, while peers answered
+        calls of the same kind that started later.
+        """
         policy = self._policy
         node = attempt.node
         if policy is None or policy.stall_after is None or attempt.answered or attempt.done:
             return False
-        if node.suspect_until or node.breaker.trip is Trip.STALLED:
-            # Known already, unless it is this attempt's turn to find out again.
-            if node.probe != attempt.serial:
-                return True
+        known = node.suspect_until or node.breaker.trip is Trip.STALLED
+        if known and node.probe != attempt.serial:  # a probe is there to find out again
+            return True
         baseline = attempt.baseline
         silence = now - max(node.last_byte_at, attempt.started)
         if silence < policy.stall_after or silence < _SLOWEST_FACTOR * baseline.slowest:
@@ -238,8 +242,10 @@ class Settlement:
         return limit
 
     def lost(self, attempt: Attempt, now: float) -> bool:
-        """Whether a stream already begun waits in vain: its node is out as stalled, which other
-        nodes' answers have confirmed, and has stayed silent since."""
+        """Whether a stream already begun waits in vain.
+
+        Its node is out as stalled, which other nodes' answers have confirmed, and silent since.
+        """
         breaker = attempt.node.breaker
         silence = now - attempt.node.last_byte_at
         confirmed = breaker.state is BreakerState.OPEN and breaker.trip is Trip.STALLED

@@ -52,6 +52,8 @@ class Failure(enum.StrEnum):
 
 
 class Verdict(NamedTuple):
+    """What an outcome says about the node, and about another try."""
+
     health: Health
     retry: Retry
 

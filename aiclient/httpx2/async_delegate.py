@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx2
 
 from ..core.attempt import Attempt
 from ..core.node import Node
 from ..endpoint import Endpoint
+from ..errors import ConfigurationError
 from ..facts import RequestFacts
 from ..wire.addressing import Address, RawHeaders
 from ..wire.async_connecting import is_over, place_of_work
@@ -18,6 +19,8 @@ from ..wire.forking import forget_after_fork
 from ..wire.options import Journey
 
 __all__ = ["AsyncDelegate", "AsyncDelegateAnswer"]
+
+Transports: TypeAlias = dict[Node, tuple[Address, httpx2.AsyncBaseTransport]]
 
 
 class AsyncDelegateAnswer:
@@ -43,7 +46,7 @@ class AsyncDelegate:
 
     def __init__(self, factory: Callable[[Endpoint], httpx2.AsyncBaseTransport]) -> None:
         self._factory = factory
-        self._rooms: dict[object, dict[Node, tuple[Address, httpx2.AsyncBaseTransport]]] = {}
+        self._rooms: dict[object, Transports] = {}
         forget_after_fork(self)
 
     async def send(
@@ -77,22 +80,36 @@ class AsyncDelegate:
         place = place_of_work()
         room = self._rooms.get(place)
         if room is None:
-            for old in [old for old in self._rooms if is_over(old)]:
-                del self._rooms[old]
-            room = self._rooms[place] = {}
+            for old in [old for old in list(self._rooms) if is_over(old)]:
+                self._rooms.pop(old, None)
+            room = self._rooms.setdefault(place, {})
         known = room.get(node)
         if known is None:
-            known = room[node] = (Address(node.endpoint), self._factory(node.endpoint))
-            for gone in [other for other in room if other.gone and not other.in_flight]:
-                await room.pop(gone)[1].aclose()
+            known = await self._add(room, node)
         elif known[0].endpoint is not node.endpoint:
             known = room[node] = (Address(node.endpoint), known[1])
+        return known
+
+    async def _add(self, room: Transports, node: Node) -> tuple[Address, httpx2.AsyncBaseTransport]:
+        made = self._factory(node.endpoint)
+        if not isinstance(made, httpx2.AsyncBaseTransport):
+            raise ConfigurationError(
+                f"transport_factory: it made {made!r}, which is not allowed; "
+                "an httpx2.AsyncBaseTransport"
+            )
+        # Another thread may have done the same.
+        known = room.setdefault(node, (Address(node.endpoint), made))
+        unused = [made] if known[1] is not made else []
+        for gone in [other for other in list(room) if other.gone and not other.in_flight]:
+            unused += [left[1] for left in [room.pop(gone, None)] if left is not None]
+        for transport in unused:
+            await transport.aclose()
         return known
 
     @property
     def busy(self) -> int:
         """Calls under way."""
-        return sum(node.in_flight for room in self._rooms.values() for node in room)
+        return sum(node.in_flight for room in list(self._rooms.values()) for node in list(room))
 
     async def aclose(self, *, abort: bool) -> None:
         """Close the transports of this event loop."""

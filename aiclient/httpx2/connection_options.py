@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectionOptions"]
 
+# Below the 5 s after which uvicorn, under most AI servers, closes. An httpx2.Limits that caps only
+# connections carries httpx2's own 5 s, and would invite the race.
+_KEPT = 4.0
+_UNSAID = httpx2.Limits().keepalive_expiry
+
 
 class ConnectionOptions:
     """The arguments of a transport that concern its connections."""
@@ -55,6 +60,8 @@ class ConnectionOptions:
             )
         if self._limits is not None and not isinstance(self._limits, httpx2.Limits):
             raise ConfigurationError(f"limits: {self._limits!r} is not allowed; an httpx2.Limits")
+        if self._limits is not None:
+            _check_limits(self._limits)
         if not (self._http1 or self.http2):
             raise ConfigurationError("http1: False is not allowed without http2=True")
         if self.http2 and importlib.util.find_spec("h2") is None:
@@ -97,7 +104,10 @@ class ConnectionOptions:
 
     def _make_context(self) -> ssl.SSLContext:
         try:
-            return httpx2.create_ssl_context(**self._tls)
+            context: object = httpx2.create_ssl_context(**self._tls)
+            if not isinstance(context, ssl.SSLContext):
+                raise TypeError(f"{context!r} is no bool, path or SSLContext")
+            return context
         except (OSError, TypeError, ValueError, AttributeError) as exc:
             raise ConfigurationError(f"verify, cert: cannot be used: {exc}") from exc
 
@@ -114,7 +124,9 @@ class ConnectionOptions:
             )
         return WireOptions(
             self.context,
-            keepalive_expiry=limits.keepalive_expiry,
+            keepalive_expiry=_KEPT
+            if limits.keepalive_expiry == _UNSAID
+            else limits.keepalive_expiry,
             max_connections=limits.max_connections,
             max_keepalive=limits.max_keepalive_connections,
             local_address=self._local_address,
@@ -124,7 +136,7 @@ class ConnectionOptions:
     def for_httpx(self) -> dict[str, Any]:
         """What a multiplexing transport of httpx2's takes, one for each node."""
         limits = self._limits or httpx2.Limits(
-            max_connections=None, max_keepalive_connections=None, keepalive_expiry=4.0
+            max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEPT
         )
         return {
             "verify": self.context(),
@@ -134,3 +146,17 @@ class ConnectionOptions:
             "local_address": self._local_address,
             "socket_options": self._socket_options or None,
         }
+
+
+def _check_limits(limits: httpx2.Limits) -> None:
+    for name, least in (
+        ("max_connections", 1),
+        ("max_keepalive_connections", 0),
+        ("keepalive_expiry", 0),
+    ):
+        value = getattr(limits, name)
+        # NaN fails the comparison.
+        if value is not None and not (isinstance(value, (int, float)) and value >= least):
+            raise ConfigurationError(
+                f"limits.{name}: {value!r} is not allowed; a number >= {least}, or None"
+            )

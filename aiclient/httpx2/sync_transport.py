@@ -108,8 +108,9 @@ class BalancedTransport(httpx2.BaseTransport):
 
     @property
     def busy(self) -> int:
-        """Calls that hold a connection of this transport now."""
-        return self._shell.busy
+        """Calls under way over this transport, those included that wait for a connection."""
+        own = sum(node.in_flight for node in self._balancer.snapshot()) if self.owned else 0
+        return max(own, self._shell.busy)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         return self._shell.handle_request(request)
@@ -127,7 +128,8 @@ class BalancedTransport(httpx2.BaseTransport):
 
     def close(self) -> None:
         """Close the connections. Over a `Balancer` of the user's, which others may share, calls
-        under way go on; else they are broken off."""
+        under way go on; else they are broken off.
+        """
         if self.owned:
             self._balancer.close()
         self._shell.close(abort=self.owned)

@@ -98,6 +98,11 @@ class CallSpan:
                 span.set_status(Status(StatusCode.ERROR, error))
         span.end()
 
+    def __del__(self) -> None:
+        # The answer was dropped half-read: nobody else will end them.
+        if getattr(self, "_call", None) is not None:
+            self.end(None, "dropped")
+
 
 class _Request(Protocol):
     """What is read of either httpx family's request."""

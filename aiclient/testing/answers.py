@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .settings import Settings
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
+LINES_OF_JSON = "application/x-ndjson"
 encode_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -41,3 +45,25 @@ class Refusal(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+Headers = tuple[tuple[str, str], ...]
+# Path, then method, then what answers: from the parsed body and the settings.
+Routes = dict[str, dict[str, Callable[[dict[str, Any], Settings], Answer]]]
+
+
+class Dialect(Protocol):
+    """What a module that speaks one provider's language has to offer."""
+
+    @property
+    def ROUTES(self) -> Routes:
+        """What is answered where."""
+        ...
+
+    def error(self, status: int, message: str, headers: Headers = ()) -> Answer:
+        """An error in this language."""
+        ...
+
+    def error_in_stream(self, message: str) -> Answer:
+        """A stream that is good by its status and holds nothing but an error."""
+        ...

@@ -65,7 +65,7 @@ class Exchange:
 
     async def _strike(self, fault: Fault, answer: Answer) -> Ending:
         if fault.status is not None:
-            return await self.send(dialects.told_to(fault.status, fault.retry_after))
+            return await self.send(self._told_to(fault.status, fault.retry_after))
         match fault.name:
             case "reset":
                 return Ending.RESET
@@ -75,14 +75,18 @@ class Exchange:
                 self._connection.send(_GARBAGE)
                 return Ending.CLOSE
             case "error_event" if answer.stream is not None:
-                return await self.send(dialects.told_to_fail_in_stream())
+                settings = self._state.settings
+                return await self.send(dialects.told_to_fail_in_stream(self._request, settings))
             case "error_event":
-                return await self.send(dialects.told_to(500))
+                return await self.send(self._told_to(500))
             case "close_idle":
                 await self._serve(answer)
                 return Ending.CLOSE
             case _:
                 return await self._serve(answer, fault)
+
+    def _told_to(self, status: int, retry_after: float | None = None) -> Answer:
+        return dialects.told_to(self._request, self._state.settings, status, retry_after)
 
     async def _serve(self, answer: Answer, fault: Fault | None = None) -> Ending:
         state = self._state
@@ -91,7 +95,7 @@ class Exchange:
         else:
             limit = state.settings.queue
             if limit is not None and state.slots.is_full and state.slots.waiting >= limit:
-                return await self.send(dialects.error(503, "server busy"))
+                return await self.send(dialects.busy(self._request, state.settings))
             async with state.slots:
                 ending = await self.send(answer, fault)
         if fault is None and answer.status < 400:

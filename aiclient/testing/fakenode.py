@@ -25,10 +25,19 @@ class FakeNode:
             httpx.post(node.url + "/v1/chat/completions", json={"messages": []})
             node.fault("503", times=3)
 
-    It speaks HTTP/1.1 and answers `/v1/models`, `/v1/chat/completions`, `/v1/completions` (both
-    also as streams), `/v1/embeddings` and `/health`. Works beside any event loop or none: the
-    methods block for a millisecond at most. `aiclient.testing.Settings` gives the meaning of
-    `slots` to `keepalive`.
+    It speaks HTTP/1.1 and answers `/health` and, plain and as streams, as these do:
+
+    - OpenAI: `/v1/chat/completions`, `/v1/completions`, `/v1/embeddings`, `/v1/models`; the same
+      below `/openai`, for Groq;
+    - Anthropic: `/v1/messages`;
+    - Ollama: `/api/chat`, `/api/generate`, `/api/embed`, `/api/tags`;
+    - Gemini: `/v1beta/models/MODEL:generateContent`, `:streamGenerateContent`, `:embedContent`,
+      `:batchEmbedContents`, also below `/v1`;
+    - Cohere: `/v2/chat`, `/v2/embed`.
+
+    Works beside any event loop or none: the methods block for a millisecond at most.
+    `aiclient.testing.Settings` gives the meaning of `slots` to `api_key`, `keepalive` and
+    `prefix`.
 
     - `host`, `port`: where to listen; port 0 (default): the system chooses, once and for all.
     - `tls`: a pair (certificate chain file, key file) or a server's SSLContext; None: no TLS.
@@ -50,10 +59,11 @@ class FakeNode:
         name: str | None = None,
         api_key: str | None = None,
         keepalive: float = 5.0,
+        prefix: str = "",
         tls: TLS | None = None,
     ) -> None:
         settings = Settings(
-            slots, prefill, token_time, tokens, model, queue, name, api_key, keepalive
+            slots, prefill, token_time, tokens, model, queue, name, api_key, keepalive, prefix
         )
         self._server = Server(settings, _server_context(tls))
         self._is_tls = tls is not None
@@ -79,8 +89,9 @@ class FakeNode:
 
     @property
     def url(self) -> str:
-        """`http://host:port`. Raises RuntimeError before the first start."""
-        return url_of(self._host, self.port, tls=self._is_tls)
+        """`http://host:port`, with its prefix. Raises RuntimeError before the first start."""
+        prefix = self._server.state.settings.prefix
+        return url_of(self._host, self.port, tls=self._is_tls) + prefix
 
     @property
     def name(self) -> str:

@@ -70,8 +70,8 @@ class NodeProcess:
 
     @property
     def url(self) -> str:
-        """`http://host:port`. Raises RuntimeError before the first start."""
-        return url_of(self._host, self.port, tls=self._tls is not None)
+        """`http://host:port`, with its prefix. Raises RuntimeError before the first start."""
+        return url_of(self._host, self.port, tls=self._tls is not None) + self._settings.prefix
 
     @property
     def name(self) -> str:

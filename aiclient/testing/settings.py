@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import TypedDict
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9_.~-]+)+")
 
 
 class SpeedOptions(TypedDict, total=False):
@@ -24,6 +27,7 @@ class SettingOptions(SpeedOptions, total=False):
     name: str | None
     api_key: str | None
     keepalive: float
+    prefix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,10 @@ class Settings:
     - `model`: the model's name.
     - `queue`: how many may wait for a slot (>= 0); one more is answered 503. None: no limit.
     - `name`: the node's name in answers and in `x-fake-node`. None: `node-PORT`.
-    - `api_key`: when set, /v1/* wants `Authorization: Bearer KEY` and answers 401 without it.
+    - `api_key`: when set, all but /health want it, as `Authorization: Bearer KEY`, `x-api-key`
+      or `x-goog-api-key`, and answer 401 without it.
     - `keepalive`: seconds after which an idle connection is closed (> 0).
+    - `prefix`: a path such as `/proxy/a` below which the node answers; its URL ends in it.
     """
 
     slots: int = 4
@@ -50,6 +56,7 @@ class Settings:
     name: str | None = None
     api_key: str | None = None
     keepalive: float = 5.0
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         _check_count("slots", self.slots, least=1)
@@ -63,6 +70,7 @@ class Settings:
             raise ValueError("keepalive must be > 0 seconds")
         for name, value in (("model", self.model), ("name", self.name), ("api_key", self.api_key)):
             _check_text(name, value)
+        _check_prefix(self.prefix)
 
     def with_speed(self, changes: SpeedOptions) -> Settings:
         """These settings with other `slots`, `prefill`, `token_time` or `tokens`.
@@ -87,6 +95,11 @@ def _check_text(name: str, value: object) -> None:
         return
     if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
         raise ValueError(f"{name} must be printable ASCII text, not {value!r}")
+
+
+def _check_prefix(prefix: object) -> None:
+    if prefix != "" and not (isinstance(prefix, str) and _PREFIX.fullmatch(prefix)):
+        raise ValueError(f"prefix must be empty or a path such as '/proxy/a', not {prefix!r}")
 
 
 def check_seconds(name: str, value: object) -> None:

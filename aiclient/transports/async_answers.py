@@ -8,12 +8,13 @@ import httpx
 
 from ..core.attempt import Attempt, Overdue
 from ..core.call import Call
+from ..core.holdback import is_error_event
 from ..core.verdict import Failure
 from ..errors import note_attempts
 from ..wire.async_delegate import AsyncDelegateAnswer
 from ..wire.async_wire import AsyncAnswer
 from ..wire.options import Journey
-from .httpx_family import StreamInterrupted, translated, verdict_on
+from .httpx_family import detail_of, interrupted, translated, verdict_on
 
 if TYPE_CHECKING:
     from ..telemetry.spans import CallSpan
@@ -61,12 +62,23 @@ class AsyncTrackedStream(httpx.AsyncByteStream):
         except Exception as exc:
             raise self._interrupted(exc) from exc
         attempt = self._attempt
+        now = attempt.node.last_byte_at = attempt.balancer.clock()
+        if now >= attempt.deadline_at:
+            # A node that never stops sending lets no wait become overdue.
+            raise self._interrupted(Overdue(Failure.DEADLINE))
         if attempt.first_byte_at is None and not attempt.done:
-            self._call.delivered(attempt)
-            if self._span is not None:
-                self._span.first_byte()
-        attempt.node.last_byte_at = attempt.balancer.clock()
+            self._begun(piece)
         return piece
+
+    def _begun(self, piece: bytes) -> None:
+        attempt = self._attempt
+        if attempt.status is None and is_error_event(piece):
+            # The caller's, as it is: there was nothing to replace it with.
+            attempt.fault(Failure.ERROR_EVENT)
+            return
+        self._call.delivered(attempt)
+        if self._span is not None:
+            self._span.first_byte()
 
     def _complete(self) -> None:
         if not self._ended:
@@ -87,10 +99,9 @@ class AsyncTrackedStream(httpx.AsyncByteStream):
         elif attempt.done:
             pass  # an error's body: the attempt has been judged by its status
         else:
-            attempt.fault(failure, str(exc))
+            attempt.fault(failure, detail_of(exc))
         if not late and failure is not Failure.DEADLINE and attempt.status is None:
-            what = str(exc)
-            error = StreamInterrupted(f"{attempt.node.label} broke off its answer: {what}")
+            error = interrupted(exc, error, attempt.node.label)
         elif late:
             error = translated(Overdue(Failure.DEADLINE), attempt)
         note_attempts(error, self._call.records())

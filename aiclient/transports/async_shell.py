@@ -1,4 +1,4 @@
-"""The transport: asks the call what comes next, sends, tells it what happened. It decides nothing."""
+"""The transport: asks the call what is next, sends, tells what happened. It decides nothing."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import anyio
 import httpx
 
 from ..balancer import Balancer
-from ..core.attempt import Attempt, Overdue
+from ..core.attempt import Attempt
 from ..core.call import CallReport, Step
-from ..core.holdback import Hold, is_content, is_error_event
+from ..core.holdback import Hold, Opening
 from ..core.verdict import Failure
 from ..errors import BalancerError, NoNodeAvailable, note_attempts
 from ..wire.async_delegate import AsyncDelegate
 from ..wire.async_wire import AsyncWire
 from ..wire.options import Journey
 from .async_answers import AsyncOnTheWire, AsyncTrackedStream
-from .httpx_family import translated, verdict_on
+from .httpx_family import check_location, detail_of, translated, verdict_on
 from .opening import no_node_answer, open_call, retry_after
-from .redirects import check_authority, rewritten
+from .redirects import REDIRECTS, check_authority, rewritten
 
 if TYPE_CHECKING:
     from ..telemetry.spans import CallSpan
@@ -83,7 +83,7 @@ class AsyncExchange:
 
     def __init__(self, shell: AsyncShell, request: httpx.Request, span: CallSpan | None) -> None:
         url = request.url
-        self._authority = (url.scheme, url.host, url.port)
+        self._authority = (url.scheme, url.raw_host, url.port)
         check_authority(request.extensions, self._authority)
         self._shell = shell
         self._request = request
@@ -102,20 +102,22 @@ class AsyncExchange:
         step: Step = self._call.begin()
         last = Outcome(None)
         while True:
-            if isinstance(step, float):
-                await anyio.sleep(step)
-                step = self._call.resume()
-                continue
-            if step is not None:
+            if isinstance(step, Attempt):
                 last = await self._try(step)
                 step = last.step
-                if step is not None:
-                    continue
+            elif step is not None:
+                await anyio.sleep(step)
+                step = self._call.resume()
+            if step is not None:
+                continue
             if last.response is not None:
                 return last.response
             assert last.error is not None
             note_attempts(last.error, self._call.records())
-            raise last.error
+            try:
+                raise last.error
+            finally:
+                del last  # else the exception would hold this frame, and the frame it
 
     async def _try(self, attempt: Attempt) -> Outcome:
         journey = Journey()
@@ -128,12 +130,7 @@ class AsyncExchange:
         except Exception as exc:
             if answer is not None:
                 await answer.aclose()
-            failure, error = verdict_on(exc, attempt, journey)
-            if self._shell.closing:
-                failure = Failure.CANCELLED
-            if self._span is not None:
-                self._span.end_attempt(None, type(error).__name__)
-            return Outcome(self._call.failed(attempt, failure, str(exc)), error=error)
+            return self._failed(attempt, exc, journey)
         except BaseException:
             attempt.release(str(Failure.CANCELLED))
             if answer is not None:
@@ -144,6 +141,14 @@ class AsyncExchange:
         if complete:
             return await self._whole(attempt, answer, held)
         return Outcome(None, self._response(answer, self._tracked(attempt, answer, held)))
+
+    def _failed(self, attempt: Attempt, exc: Exception, journey: Journey) -> Outcome:
+        failure, error = verdict_on(exc, attempt, journey)
+        if self._shell.closing:
+            failure = Failure.CANCELLED
+        if self._span is not None:
+            self._span.end_attempt(None, type(error).__name__)
+        return Outcome(self._call.failed(attempt, failure, detail_of(exc)), error=error)
 
     async def _send(self, attempt: Attempt, journey: Journey) -> AsyncOnTheWire:
         request = self._request
@@ -163,22 +168,25 @@ class AsyncExchange:
         hold = self._call.holding(answer.status, answer.headers)
         held: list[bytes] = []
         if hold is Hold.NOTHING:
+            if answer.status == 101:
+                self._begun(attempt)  # from here on it is not HTTP
             return held, False
-        received = b""
+        opening = Opening(hold)
         size = 0
         async for piece in answer.parts:
             held.append(piece)
             size += len(piece)
             attempt.node.last_byte_at = attempt.balancer.clock()
-            if hold is Hold.FIRST:
-                received += piece
-                if not is_content(received):
+            if hold is not Hold.WHOLE:
+                if not opening.feed(piece):
                     continue
-                if is_error_event(received):
+                if opening.is_error:
                     return held, False
             elif size <= self._call.hold:
                 continue
             self._begun(attempt)
+            return [b"".join(held)], False
+        if opening.is_error:
             return held, False
         self._begun(attempt)
         return held, True
@@ -202,18 +210,19 @@ class AsyncExchange:
         step = self._call.failed(attempt, Failure.ERROR_EVENT)
         if step is None:
             return Outcome(None, self._response(answer, self._tracked(attempt, answer, held)))
-        await self._drop(answer)
+        await self._drop(answer, str(Failure.ERROR_EVENT))
         return Outcome(step)
 
     async def _refused(self, attempt: Attempt, answer: AsyncOnTheWire) -> Outcome:
         """Anything but success: read the little there is to it, then ask what comes next."""
         status = answer.status
+        if status in REDIRECTS:
+            check_location(self._request.url, answer.headers)
         held: list[bytes] = []
         complete = False
         if self._call.could_retry(status):
             complete = await self._read_error(attempt, answer, held)
-        final = bool(held) and not complete
-        step = self._call.answered(attempt, status, retry_after(answer.headers), final=final)
+        step = self._call.answered(attempt, status, retry_after(answer.headers))
         if step is None and complete:
             return await self._whole(attempt, answer, held)
         if step is None:
@@ -224,7 +233,7 @@ class AsyncExchange:
     async def _read_error(
         self, attempt: Attempt, answer: AsyncOnTheWire, held: list[bytes]
     ) -> bool:
-        """Read an error's body so that it can still be handed over later; whether it is whole."""
+        """Read an error's body so that it can still be handed over later; whether that was all."""
         clock = attempt.balancer.clock
         attempt.first_byte_by = min(attempt.first_byte_by, clock() + _ERROR_BODY_SECONDS)
         size = 0
@@ -234,14 +243,13 @@ class AsyncExchange:
                 size += len(piece)
                 if size > _MOST_ERROR_BODY:
                     return False
-        except Overdue:
-            held.clear()
-            return False
+        except Exception:
+            pass  # slow, or cut short: the status says what there is to say
         return True
 
-    async def _drop(self, answer: AsyncOnTheWire) -> None:
+    async def _drop(self, answer: AsyncOnTheWire, error: str = "") -> None:
         if self._span is not None:
-            self._span.end_attempt(answer.status)
+            self._span.end_attempt(answer.status, error)
         await answer.aclose()
 
     def _tracked(
@@ -253,10 +261,10 @@ class AsyncExchange:
         extensions = dict(answer.extensions)
         extensions["aiclient"] = CallReport(self._call)
         headers = answer.headers
-        if 300 <= answer.status < 400:
+        if answer.status in REDIRECTS:
             node = self._call.attempts[-1].endpoint
             endpoints = self._shell.balancer.endpoints
-            headers = rewritten(answer.status, headers, self._authority, node, endpoints)
+            headers = rewritten(headers, self._authority, node, endpoints)
         return httpx.Response(answer.status, headers=headers, stream=stream, extensions=extensions)
 
 

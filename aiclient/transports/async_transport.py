@@ -107,8 +107,9 @@ class AsyncBalancedTransport(httpx.AsyncBaseTransport):
 
     @property
     def busy(self) -> int:
-        """Calls that hold a connection of this transport now."""
-        return self._shell.busy
+        """Calls under way over this transport, those included that wait for a connection."""
+        own = sum(node.in_flight for node in self._balancer.snapshot()) if self.owned else 0
+        return max(own, self._shell.busy)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return await self._shell.handle_async_request(request)
@@ -126,7 +127,8 @@ class AsyncBalancedTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the connections. Over a `Balancer` of the user's, which others may share, calls
-        under way go on; else they are broken off."""
+        under way go on; else they are broken off.
+        """
         if self.owned:
             self._balancer.close()
         await self._shell.aclose(abort=self.owned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 
@@ -20,10 +21,16 @@ __all__ = [
     "NoNodeAvailable",
     "RedirectRefused",
     "StreamInterrupted",
+    "check_location",
+    "detail_of",
+    "interrupted",
     "translated",
     "verdict_on",
 ]
 
+_QUOTED = re.compile(r":? (?:bytearray\()?b['\"]")
+# A timer may go off this much before the deadline it was set for.
+_EARLY_SECONDS = 0.002
 # An idle connection the node closes just as we write to it breaks about this soon.
 _RACE_SECONDS = 0.05
 
@@ -38,6 +45,14 @@ class DeadlineExceeded(errors.DeadlineExceeded, httpx.TimeoutException):
 
 class StreamInterrupted(errors.StreamInterrupted, httpx.ReadError):
     """A node broke off an answer of which the caller had already received a part."""
+
+
+class StreamTimedOut(StreamInterrupted, httpx.ReadTimeout):
+    """The same, for falling silent for longer than httpx's own timeout allows."""
+
+
+class StreamIdle(StreamInterrupted, DeadlineExceeded):
+    """The same, for falling silent for longer than `Deadlines.idle` allows."""
 
 
 class RedirectRefused(errors.RedirectRefused, httpx.RequestError):
@@ -84,9 +99,21 @@ _MEANING: list[tuple[type[Exception], Failure]] = [
 ]
 
 
+def message_of(exc: Exception) -> str:
+    """What an exception says, but for the bytes that h11 quotes: they may hold a credential."""
+    if isinstance(exc, (httpcore.ProtocolError, httpx.ProtocolError)):
+        return _QUOTED.split(str(exc), maxsplit=1)[0]
+    return str(exc)
+
+
+def detail_of(exc: Exception) -> str:
+    """What to report of it beside its `Failure`, which says what is overdue by itself."""
+    return "" if isinstance(exc, Overdue) else message_of(exc)
+
+
 def translated(exc: Exception, attempt: Attempt | None = None) -> Exception:
     """The httpx exception for one of httpcore's or of ours, naming the node; others as they are."""
-    text = str(exc)
+    text = message_of(exc)
     if attempt is not None:
         text = f"{text} ({attempt.node.label}, attempt {attempt.number})"
     if isinstance(exc, Overdue):
@@ -99,16 +126,51 @@ def translated(exc: Exception, attempt: Attempt | None = None) -> Exception:
     for core, mapped in _HTTPCORE:
         if isinstance(exc, core):
             return mapped(text)
-    if isinstance(exc, _UNMAPPED) and not isinstance(exc, httpx.HTTPError):
-        return httpx.ReadError(text)
     return exc
+
+
+def check_location(url: httpx.URL, headers: list[tuple[bytes, bytes]]) -> None:
+    """See that httpx can make something of a redirect: over some it would stumble.
+
+    Raises:
+        httpx.RemoteProtocolError: it cannot; that is garbage like any other.
+    """
+    try:
+        location = httpx.URL(httpx.Headers(headers).get("location", ""))
+        if location.scheme and not location.host:
+            location = location.copy_with(host=url.host)
+        url.join(location).host  # noqa: B018 - it may not be decodable
+    except (ValueError, httpx.InvalidURL) as exc:
+        raise httpx.RemoteProtocolError(f"a Location that is no URL: {exc}") from exc
+
+
+def interrupted(exc: Exception, error: Exception, node: str) -> Exception:
+    """What the caller of an answer gets that broke off."""
+    kind = StreamInterrupted
+    if isinstance(exc, Overdue):
+        kind = StreamIdle
+    elif isinstance(error, httpx.TimeoutException):
+        kind = StreamTimedOut
+    return kind(f"{node} broke off its answer: {message_of(exc)}")
 
 
 def verdict_on(exc: Exception, attempt: Attempt, journey: Journey) -> tuple[Failure, Exception]:
     """What an attempt's exception says, and the exception its caller would get for it."""
-    error = translated(exc, attempt)
     if isinstance(exc, Overdue):
-        return exc.failure, error
+        return exc.failure, translated(exc, attempt)
+    error = translated(exc, attempt)
+    if isinstance(exc, _UNMAPPED) and not journey.known and not isinstance(exc, httpx.HTTPError):
+        # Our own wire names what happens to it: there such a thing comes out of the body to send.
+        error = httpx.ReadError(f"{exc} ({attempt.node.label}, attempt {attempt.number})")
+    failure = _meaning_of(exc, error, journey)
+    if isinstance(error, httpx.TimeoutException):
+        failure, error = _or_deadline(failure, error, attempt)
+    if error is not exc and not isinstance(error, httpx.LocalProtocolError):
+        error.__cause__ = exc
+    return failure, error
+
+
+def _meaning_of(exc: Exception, error: Exception, journey: Journey) -> Failure:
     failure = next(
         (meaning for kind, meaning in _MEANING if isinstance(error, kind)), Failure.LOCAL
     )
@@ -123,4 +185,18 @@ def verdict_on(exc: Exception, attempt: Attempt, journey: Journey) -> tuple[Fail
     if failure is Failure.RESET and journey.reused and journey.sent_at is not None:
         if time.monotonic() - journey.sent_at < _RACE_SECONDS:
             failure = Failure.KEEPALIVE_RACE
-    return failure, error
+    return failure
+
+
+def _or_deadline(failure: Failure, error: Exception, attempt: Attempt) -> tuple[Failure, Exception]:
+    """The same, unless it is one of the attempt's deadlines that cut the timeout short."""
+    now = attempt.balancer.clock() + _EARLY_SECONDS
+    if now >= attempt.deadline_at:
+        return Failure.DEADLINE, translated(Overdue(Failure.DEADLINE), attempt)
+    if attempt.first_byte_at is not None or now < attempt.first_byte_by:
+        return failure, error
+    if failure is Failure.POOL_TIMEOUT:
+        return failure, error
+    # Where nothing was sent yet, that still holds.
+    missed = Failure.FIRST_BYTE if failure is Failure.TIMEOUT else failure
+    return missed, translated(Overdue(Failure.FIRST_BYTE), attempt)

@@ -102,11 +102,11 @@ def retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
     """Seconds from a Retry-After header, bounded; None where there is none that makes sense."""
     for name, raw in headers:
         if len(name) == 11 and name.lower() == b"retry-after":
-            value = raw.decode("latin-1").strip()
-            if value.isdigit():
+            value = raw.strip()
+            if value.isdigit():  # of bytes: in text, \xb2 is a digit, too
                 return min(float(value[:9]), _MOST_RETRY_AFTER)
             try:
-                when = email.utils.parsedate_to_datetime(value).timestamp()
+                when = email.utils.parsedate_to_datetime(value.decode("ascii")).timestamp()
             except (ValueError, OverflowError):
                 return None
             return min(max(0.0, when - time.time()), _MOST_RETRY_AFTER)

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 from ..endpoint import Endpoint
 from ..errors import RedirectRefused
 
-__all__ = ["check_authority", "rewritten"]
+__all__ = ["REDIRECTS", "check_authority", "rewritten"]
 
 _AUTHORITY = "aiclient.authority"
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PORTS = {"http": 80, "https": 443}
-Authority = tuple[str, str, int | None]
+# Scheme, host as it stands on the wire, port.
+Authority = tuple[str, bytes, int | None]
 
 
 def check_authority(extensions: MutableMapping[str, Any], authority: Authority) -> None:
@@ -27,28 +28,31 @@ def check_authority(extensions: MutableMapping[str, Any], authority: Authority) 
     Raises:
         RedirectRefused: it leaves the service; nothing has been sent.
     """
-    first = extensions.setdefault(_AUTHORITY, authority)
+    first: Authority = extensions.setdefault(_AUTHORITY, authority)
     if first == authority:
         return
     scheme, host, port = first
     if authority[1] == host and scheme == "http" and authority[0] == "https" and port is None:
         return  # an upgrade of the service itself; nodes are dialled as they are configured
     raise RedirectRefused(
-        f"a node redirected the call to {authority[0]}://{authority[1]}, which is not a node of "
-        f"{scheme}://{host}; nothing was sent there"
+        f"a node redirected the call to {_origin(authority)}, which is not a node of "
+        f"{_origin(first)}; nothing was sent there"
     )
 
 
+def _origin(authority: Authority) -> str:
+    scheme, host, port = authority
+    name = f"[{host.decode()}]" if b":" in host else host.decode()
+    return f"{scheme}://{name}" if port is None else f"{scheme}://{name}:{port}"
+
+
 def rewritten(
-    status: int,
     headers: list[tuple[bytes, bytes]],
     authority: Authority,
     node: Endpoint,
     endpoints: Iterable[Endpoint],
 ) -> list[tuple[bytes, bytes]]:
-    """The response's headers, with a Location that names a node turned to the service."""
-    if status not in _REDIRECTS:
-        return headers
+    """A redirect's headers, with a Location that names a node turned to the service."""
     return [
         (name, _logical(value, authority, node, endpoints))
         if len(name) == 8 and name.lower() == b"location"
@@ -61,16 +65,17 @@ def _logical(
     value: bytes, authority: Authority, node: Endpoint, endpoints: Iterable[Endpoint]
 ) -> bytes:
     try:
-        location = urlsplit(value.decode("ascii"))
+        # Nobody encodes them all; whatever is not ASCII goes through as it came.
+        location = urlsplit(value.decode("latin-1"))
         host, port = location.hostname, location.port or _PORTS.get(location.scheme)
-    except (ValueError, UnicodeDecodeError):
+    except ValueError:
         return value
     path = location.path
     if host is None:
         # Relative: only the node's own path, which the service does not have, is taken off.
         if not node.path or not path.startswith(node.path + "/"):
             return value
-        return location._replace(path=path[len(node.path) :]).geturl().encode("ascii")
+        return location._replace(path=path[len(node.path) :]).geturl().encode("latin-1")
     named = next((e for e in endpoints if e.host == host and e.port == port), None)
     if named is None and (node.host_header or "").lower() in (host, f"{host}:{location.port}"):
         named = node
@@ -78,8 +83,5 @@ def _logical(
         return value
     if named.path and path.startswith(named.path + "/"):
         path = path[len(named.path) :]
-    scheme, service, service_port = authority
-    netloc = f"[{service}]" if ":" in service else service
-    if service_port is not None:
-        netloc = f"{netloc}:{service_port}"
-    return location._replace(scheme=scheme, netloc=netloc, path=path).geturl().encode("ascii")
+    scheme, _, netloc = _origin(authority).partition("://")
+    return location._replace(scheme=scheme, netloc=netloc, path=path).geturl().encode("latin-1")

@@ -42,7 +42,7 @@ class Address:
         replaced = self._replaced
         if added:
             replaced = replaced | {name.lower() for name, _ in added}
-        headers = [self._host]
+        headers: RawHeaders = [self._host]
         for pair in given:
             name = pair[0].lower()
             if name not in replaced and not name.startswith(_OWN_PREFIX):

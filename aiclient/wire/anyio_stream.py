@@ -13,7 +13,7 @@ from anyio.abc import SocketAttribute, SocketStream
 from .async_cork import AsyncCork
 from .asyncio_stream import SocketOption
 from .failures import ConnectError, ConnectTimeout, ReadError, ReadTimeout, WriteError, WriteTimeout
-from .watch import Wait
+from .watch import Wait, shortened
 
 __all__ = ["AnyioStream", "connect"]
 
@@ -58,7 +58,8 @@ class AnyioStream(AsyncCork):
                 raise ReadTimeout("the node sent nothing in time")
 
     async def _send(self, buffer: bytes, timeout: float | None) -> None:
-        with anyio.move_on_after(timeout):
+        limit = timeout if self.watch is None else shortened(timeout, self.watch)
+        with anyio.move_on_after(limit):
             try:
                 await self._stream.send(buffer)
             except _CLOSED as exc:
@@ -79,7 +80,7 @@ class AnyioStream(AsyncCork):
             # anyio's trio sockets close before their first checkpoint; that is as far as it goes.
             try:
                 closing.send(None)
-            except BaseException:  # noqa: S110
+            except BaseException:
                 pass
             finally:
                 closing.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncIterator, Callable
+from types import AsyncGeneratorType
 from typing import Any
 
 from ..endpoint import Endpoint
@@ -11,9 +13,9 @@ from . import anyio_stream, asyncio_stream
 from .async_tls import RawStream, SecureStream, secure
 from .failures import UnsupportedProtocol
 from .options import WireOptions
-from .watch import Watch
+from .watch import Watch, shortened
 
-__all__ = ["AsyncStream", "is_over", "open_stream", "place_of_work", "run_there"]
+__all__ = ["AsyncStream", "is_over", "open_stream", "place_of_work", "run_there", "wind_up"]
 
 AsyncStream = RawStream | SecureStream
 
@@ -47,6 +49,8 @@ def _nothing() -> None:
 
 def run_there(place: Any, action: Callable[[], object], otherwise: Callable[[], object]) -> None:
     """Run `action` on that event loop soon, from any thread; `otherwise` here, if it is over."""
+    if sys.is_finalizing():
+        return
     try:
         if is_over(place):
             otherwise()
@@ -56,6 +60,22 @@ def run_there(place: Any, action: Callable[[], object], otherwise: Callable[[], 
             place.run_sync_soon(action)
     except RuntimeError:
         otherwise()  # it ended just now
+
+
+async def wind_up(parts: AsyncIterator[bytes], stream: AsyncStream) -> None:
+    """Bring a response's generator to its end.
+
+    Closing it would leave another one within it half-read, of which trio complains: let that one
+    find its connection closed.
+    """
+    if not isinstance(parts, AsyncGeneratorType) or parts.ag_frame is None:
+        return  # it is there
+    stream.close()
+    try:
+        async for _ in parts:
+            pass
+    except Exception:
+        pass
 
 
 async def open_stream(
@@ -71,25 +91,22 @@ async def open_stream(
     Raises:
         ConnectError, ConnectTimeout, UnsupportedProtocol
     """
-    remaining = watch.remaining()
-    if remaining is not None:
-        remaining = max(remaining, 0.001)
-        timeout = remaining if timeout is None else min(timeout, remaining)
+    limit = shortened(timeout, watch)
     if endpoint.scheme not in ("http", "https"):
         raise UnsupportedProtocol(f"{endpoint.scheme}:// is not HTTP: use a lease for this node")
     host, port = endpoint.host, endpoint.port
     raw: RawStream
     if isinstance(place, asyncio.AbstractEventLoop) and _can_watch_sockets(place):
         raw = await asyncio_stream.connect(
-            place, host, port, timeout, options.local_address, options.socket_options
+            place, host, port, limit, options.local_address, options.socket_options
         )
     else:
         raw = await anyio_stream.connect(
-            host, port, timeout, options.local_address, options.socket_options
+            host, port, limit, options.local_address, options.socket_options
         )
     if endpoint.scheme != "https":
         return raw
-    return await secure(raw, options.context(), tls_name, timeout)
+    return await secure(raw, options.context(), tls_name, shortened(timeout, watch))
 
 
 def _can_watch_sockets(loop: asyncio.AbstractEventLoop) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 
 from .failures import PoolTimeout
+from .watch import Watch, shortened
 
 __all__ = ["AsyncGate"]
 
@@ -15,14 +16,15 @@ class AsyncGate:
     def __init__(self, limit: int | None) -> None:
         self._semaphore = None if limit is None else anyio.Semaphore(limit)
 
-    async def enter(self, timeout: float | None) -> None:
+    async def enter(self, timeout: float | None, watch: Watch) -> None:
         """Wait for a place.
 
         Raises:
-            PoolTimeout: there was none within `timeout` seconds.
+            PoolTimeout: there was none within `timeout` seconds, or before a deadline.
         """
         if self._semaphore is None:
             return
+        timeout = shortened(timeout, watch)
         try:
             with anyio.fail_after(timeout):
                 await self._semaphore.acquire()

@@ -12,7 +12,7 @@ from anyio.streams.tls import TLSAttribute, TLSStream
 
 from .anyio_stream import AnyioStream
 from .asyncio_stream import AsyncioStream
-from .failures import ConnectError, ConnectTimeout, ReadError, ReadTimeout, WriteError
+from .failures import ConnectError, ConnectTimeout, ReadError, WriteError
 from .watch import Watch
 
 __all__ = ["RawStream", "SecureStream", "secure"]
@@ -80,7 +80,9 @@ class SecureStream:
 
     @property
     def alive(self) -> bool:
-        return self._carrier.raw.alive
+        # What a node sends unasked may have come in together with its answer, and waits in here.
+        tls: Any = self._tls
+        return not (tls._read_bio.pending or tls._ssl_object.pending()) and self._carrier.raw.alive
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         self._carrier.timeout = timeout
@@ -125,25 +127,26 @@ async def secure(
         ConnectError, ConnectTimeout
     """
     carrier = _Carrier(raw)
-    carrier.timeout = timeout
     try:
-        tls = await TLSStream.wrap(
-            carrier,
-            server_side=False,
-            hostname=name,
-            ssl_context=context,
-            standard_compatible=False,
-        )
+        # For the whole handshake: a node may keep it going byte by byte.
+        with anyio.fail_after(timeout):
+            tls = await TLSStream.wrap(
+                carrier,
+                server_side=False,
+                hostname=name,
+                ssl_context=context,
+                standard_compatible=False,
+            )
     except BaseException as exc:
         # A cancelled handshake, too, would else leave the socket to the garbage collector.
         raw.close()
-        if isinstance(exc, ReadTimeout):
+        if isinstance(exc, TimeoutError):
             raise ConnectTimeout(f"no TLS with {name!r} within {timeout:g} s") from exc
         if isinstance(exc, ssl.SSLCertVerificationError):
             raise ConnectError(
                 f"TLS: no valid certificate for {name!r}: {exc.verify_message}"
             ) from exc
-        if isinstance(exc, (ssl.SSLError, OSError, anyio.EndOfStream, anyio.BrokenResourceError)):
+        if isinstance(exc, (OSError, ValueError, anyio.EndOfStream, anyio.BrokenResourceError)):
             raise ConnectError(f"TLS with {name!r} failed: {exc.__cause__ or exc}") from exc
         if isinstance(exc, (ReadError, WriteError)):
             raise ConnectError(f"TLS with {name!r} failed: {exc}") from exc

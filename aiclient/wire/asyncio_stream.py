@@ -19,9 +19,8 @@ from .watch import Wait
 
 __all__ = ["AsyncioStream", "SocketOption", "connect"]
 
-SocketOption: TypeAlias = (
-    tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
-)
+# The arguments of `socket.setsockopt`, whose forms the checkers cannot tell apart.
+SocketOption: TypeAlias = Any
 _CHUNK = 64 * 1024
 
 
@@ -34,6 +33,7 @@ class AsyncioStream(AsyncCork):
         self._sock = sock
         self._fd = sock.fileno()
         self._reader: asyncio.Future[bytes] | None = None
+        self._writer: asyncio.Future[bytes] | None = None
         self._received: bytes | None = None
         self._failed: OSError | None = None
         loop.add_reader(self._fd, self._on_readable)
@@ -75,8 +75,9 @@ class AsyncioStream(AsyncCork):
             await self._uncork(timeout)
         data = self._received
         if data is not None:
-            self._received = data[max_bytes:] or None
-            if self._received is None and self._fd >= 0 and data:
+            # The end stays where it is: whoever asks again is told again.
+            self._received = data[max_bytes:] or (None if data else data)
+            if self._received is None and self._fd >= 0:
                 self._loop.add_reader(self._fd, self._on_readable)
             return self._checked(data[:max_bytes])
         if self._fd < 0:
@@ -130,11 +131,12 @@ class AsyncioStream(AsyncCork):
                 raise WriteError(str(exc)) from exc
 
     async def _writable(self, seconds: float | None) -> None:
-        ready: asyncio.Future[bytes] = self._loop.create_future()
+        ready = self._writer = self._loop.create_future()
         self._loop.add_writer(self._fd, _resolve, ready)
         try:
             await _within(self._loop, ready, seconds)
         finally:
+            self._writer = None
             if self._fd >= 0:
                 self._loop.remove_writer(self._fd)
 
@@ -146,10 +148,12 @@ class AsyncioStream(AsyncCork):
         if self._fd >= 0:
             if not self._loop.is_closed():
                 self._loop.remove_reader(self._fd)
+                if self._writer is not None:
+                    self._loop.remove_writer(self._fd)
             self.abandon()
-            reader = self._reader
-            if reader is not None and not reader.done():
-                reader.set_result(b"")
+            for waiting in (self._reader, self._writer):
+                if waiting is not None:
+                    _resolve(waiting)
 
     def abort(self) -> None:
         """Break it off under whoever uses it."""

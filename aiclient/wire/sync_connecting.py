@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 
 from ..endpoint import Endpoint
 from .failures import UnsupportedProtocol
 from .options import WireOptions
 from .sync_stream import SyncStream, connect, secure
-from .watch import Watch
+from .watch import Watch, shortened
 
-__all__ = ["SyncStream", "is_over", "open_stream", "place_of_work", "run_there"]
+__all__ = ["SyncStream", "is_over", "open_stream", "place_of_work", "run_there", "wind_up"]
 
 
 class _Place:
@@ -35,6 +35,12 @@ def run_there(place: object, action: Callable[[], object], otherwise: Callable[[
     action()
 
 
+def wind_up(parts: Iterator[bytes], stream: SyncStream) -> None:
+    """Bring a response's generator to its end."""
+    if isinstance(parts, Generator):
+        parts.close()
+
+
 def open_stream(
     place: object,
     endpoint: Endpoint,
@@ -48,15 +54,12 @@ def open_stream(
     Raises:
         ConnectError, ConnectTimeout, UnsupportedProtocol
     """
-    remaining = watch.remaining()
-    if remaining is not None:
-        remaining = max(remaining, 0.001)
-        timeout = remaining if timeout is None else min(timeout, remaining)
+    limit = shortened(timeout, watch)
     if endpoint.scheme not in ("http", "https"):
         raise UnsupportedProtocol(f"{endpoint.scheme}:// is not HTTP: use a lease for this node")
     raw = connect(
-        endpoint.host, endpoint.port, timeout, options.local_address, options.socket_options
+        endpoint.host, endpoint.port, limit, options.local_address, options.socket_options
     )
     if endpoint.scheme != "https":
         return raw
-    return secure(raw, options.context(), tls_name, timeout)
+    return secure(raw, options.context(), tls_name, shortened(timeout, watch))

@@ -185,6 +185,7 @@ def secure(
     """
     sock: socket.socket = raw.get_extra_info("socket")
     try:
+        name.encode("idna")  # over a name that is none, Python would lose the socket
         sock.settimeout(timeout)
         return SyncStream(context.wrap_socket(sock, server_hostname=name))
     except BaseException as exc:

@@ -12,11 +12,19 @@ import httpcore
 
 from ..core.attempt import Attempt
 from ..core.node import Node
+from ..errors import BalancerError
 from ..facts import RequestFacts
 from .addressing import Address, RawHeaders
 from .forking import forget_after_fork
 from .options import Journey, WireOptions
-from .sync_connecting import SyncStream, is_over, open_stream, place_of_work, run_there
+from .sync_connecting import (
+    SyncStream,
+    is_over,
+    open_stream,
+    place_of_work,
+    run_there,
+    wind_up,
+)
 from .sync_gate import SyncGate
 
 __all__ = ["SyncAnswer", "SyncWire"]
@@ -31,6 +39,15 @@ class SyncConnection:
         self.http = http
         self.stream = stream
         self.gone_stale_at: float | None = None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether its answer is over, and nothing came behind it: the next caller must not get
+        what was not meant for it.
+        """
+        http = self.http
+        # httpcore tells only whether h11 is done, not what h11 has left over.
+        return http.is_idle() and not http._h11_state.trailing_data[0]
 
     def usable(self, now: float) -> bool:
         return (self.gone_stale_at is None or now < self.gone_stale_at) and self.stream.alive
@@ -51,6 +68,11 @@ class Stack:
         )
 
 
+# Dropped together with its client, a room would have its sockets finalised, with a warning, before
+# the client's finaliser could close them: this keeps it until then.
+_open_rooms: set[Room] = set()
+
+
 class Room:
     """The connections of one event loop."""
 
@@ -59,18 +81,24 @@ class Room:
         self.gate = SyncGate(options.max_connections)
         self.stacks: dict[Node, Stack] = {}
         self.busy: set[SyncConnection] = set()
+        self.opening: set[Attempt] = set()
         self.idle_count = 0
         self.reap_at = 0.0
-        self.closed = False
+        # No connection is kept any more; and none may be used any more.
+        self.closed = self.broken_off = False
 
     def stack(self, node: Node) -> Stack:
         stack = self.stacks.get(node)
-        if stack is None or stack.address.endpoint is not node.endpoint:
-            # New, or its headers have changed; the connections, if any, stay good.
-            idle = stack.idle if stack is not None else deque()
-            stack = self.stacks[node] = Stack(node)
-            stack.idle = idle
+        if stack is None:
+            # Another thread may be doing the same: all take the first one's.
+            stack = self.stacks.setdefault(node, Stack(node))
+        if stack.address.endpoint is not node.endpoint:
+            stack.address = Address(node.endpoint)  # its headers, say; the connections stay good
         return stack
+
+    @property
+    def in_use(self) -> int:
+        return len(self.busy) + len(self.opening)
 
     def take(self, stack: Stack, now: float) -> SyncConnection | None:
         idle = stack.idle
@@ -101,7 +129,7 @@ class Room:
                 self.idle_count -= 1
                 oldest.stream.close()
             if node.gone:
-                del self.stacks[node]
+                self.stacks.pop(node, None)
 
     def evict(self) -> None:
         """Close one idle connection, whichever node's."""
@@ -115,19 +143,22 @@ class Room:
             return
 
     def close_idle(self) -> None:
-        """Close what is idle; on the room's own event loop."""
+        """Close what is idle, and what is busy after use; on the room's own event loop."""
+        self.closed = True
+        _open_rooms.discard(self)
         while any(stack.idle for stack in list(self.stacks.values())):
             self.evict()
 
     def close(self) -> None:
         """Close what is idle and break off what is busy; on the room's own event loop."""
-        self.closed = True
+        self.broken_off = True
         self.close_idle()
         for connection in list(self.busy):
             connection.stream.abort()
 
     def abandon(self) -> None:
         """Close the sockets without touching the event loop: it has gone."""
+        _open_rooms.discard(self)
         for stack in self.stacks.values():
             for connection in stack.idle:
                 connection.stream.abandon()
@@ -174,12 +205,22 @@ class SyncAnswer:
             return
         self._connection = None
         try:
-            parts = self.parts
-            if isinstance(parts, Generator):
-                parts.close()
+            wind_up(self.parts, connection.stream)
             self._response.close()
         finally:
             self._owner.give_back(self._room, self._stack, connection)
+
+    def __del__(self) -> None:
+        # A response dropped half-read.
+        connection = getattr(self, "_connection", None)
+        if connection is not None:
+            room, stack, owner = self._room, self._stack, self._owner
+
+            def drop() -> None:
+                connection.stream.close()
+                owner.give_back(room, stack, connection)
+
+            run_there(room.place, drop, connection.stream.abandon)
 
 
 class SyncWire:
@@ -202,7 +243,9 @@ class SyncWire:
                 del self._rooms[old]
         room = self._rooms.get(place)
         if room is None:
-            room = self._rooms[place] = Room(place, self._options)
+            # Another thread may be doing the same: all take the first one's.
+            room = self._rooms.setdefault(place, Room(place, self._options))
+            _open_rooms.add(room)
         self._room = room
         return room
 
@@ -223,10 +266,10 @@ class SyncWire:
         journey.known = True
         room = self._enter()
         timeouts = extensions.get("timeout") or {}
-        room.gate.enter(timeouts.get("pool"))
-        stack = room.stack(attempt.node)
-        connection = room.take(stack, time.monotonic())
+        room.gate.enter(timeouts.get("pool"), attempt)
         try:
+            stack = room.stack(attempt.node)
+            connection = room.take(stack, time.monotonic())
             if connection is None:
                 connection = self._open(room, stack, attempt, timeouts.get("connect"))
             else:
@@ -235,9 +278,12 @@ class SyncWire:
             room.gate.leave()
             raise
         room.busy.add(connection)
+        parts: Iterator[bytes] | None = None
         try:
+            parts = iter(body)
             connection.stream.watch = attempt
-            connection.stream.corked = True
+            # What is still being made goes out as it comes.
+            connection.stream.corked = facts.replayable
             address = stack.address
             request = httpcore.Request(
                 method=facts.method,
@@ -248,7 +294,7 @@ class SyncWire:
                     target=address.target(facts.path),
                 ),
                 headers=address.headers(facts.headers, added),
-                content=body,
+                content=parts,
                 extensions=extensions,
             )
             journey.sent_at = time.monotonic()
@@ -256,6 +302,8 @@ class SyncWire:
         except BaseException:
             connection.stream.close()
             self.give_back(room, stack, connection)
+            if isinstance(parts, Generator):
+                parts.close()  # half-read; on trio nobody else would
             raise
         return SyncAnswer(self, room, stack, connection, response)
 
@@ -264,12 +312,19 @@ class SyncWire:
     ) -> SyncConnection:
         options = self._options
         most = options.max_connections
-        if most is not None and len(room.busy) + room.idle_count >= most:
-            room.evict()
         address = stack.address
-        stream = open_stream(
-            room.place, address.endpoint, address.tls_name, options, timeout, attempt
-        )
+        room.opening.add(attempt)
+        try:
+            if most is not None and room.in_use + room.idle_count > most:
+                room.evict()
+            stream = open_stream(
+                room.place, address.endpoint, address.tls_name, options, timeout, attempt
+            )
+        finally:
+            room.opening.discard(attempt)
+        if room.broken_off:
+            stream.close()
+            raise BalancerError("the client is closed")
         # Ours has what httpcore's connection calls, without its base class.
         http = httpcore.HTTP11Connection(origin=stack.origin, stream=cast("Any", stream))
         return SyncConnection(http, stream)
@@ -282,7 +337,7 @@ class SyncWire:
         stream = connection.stream
         stream.watch = None
         most = options.max_keepalive
-        keep = connection.http.is_idle() and not room.closed and not stack.node.gone
+        keep = connection.reusable and not room.closed and not stack.node.gone
         if not keep or (most is not None and room.idle_count >= most):
             stream.close()
             return
@@ -291,19 +346,21 @@ class SyncWire:
         if expiry is not None:
             connection.gone_stale_at = now + expiry
         stream.idle = True
-        stack.idle.append(connection)
+        # Not `stack`: the node may have left and come back in the meantime.
+        room.stack(stack.node).idle.append(connection)
         room.idle_count += 1
         if now >= room.reap_at:
             room.reap(now, expiry or 4.0)
 
     @property
     def busy(self) -> int:
-        """Calls that hold a connection now."""
-        return sum(len(room.busy) for room in self._rooms.values())
+        """Calls that hold a connection now, or are about to."""
+        return sum(room.in_use for room in list(self._rooms.values()))
 
     def close(self, *, abort: bool) -> None:
         """Close what is idle, and with `abort` break off what is busy: at once on this event
-        loop, soon on the others."""
+        loop, soon on the others.
+        """
         here = self._enter() if self._rooms else None
         for room in list(self._rooms.values()):
             close = room.close if abort else room.close_idle

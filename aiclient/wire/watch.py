@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-__all__ = ["Wait", "Watch"]
+__all__ = ["Wait", "Watch", "shortened"]
 
 
 class Watch(Protocol):
@@ -19,6 +19,15 @@ class Watch(Protocol):
 
     def check(self, waited: float) -> None:
         """Raise if the wait has been long enough."""
+
+
+def shortened(timeout: float | None, watch: Watch) -> float | None:
+    """A timeout, cut down to what the watch's deadlines leave of it."""
+    left = watch.remaining()
+    if left is None:
+        return timeout
+    left = max(left, 0.001)
+    return left if timeout is None else min(timeout, left)
 
 
 class Wait:
@@ -39,6 +48,10 @@ class Wait:
         """Seconds to wait now."""
         waited = time.monotonic() - self._since
         patience = self._watch.patience(waited)
+        if patience == 0.0:
+            # A node that never stops sending would win every race against a timer.
+            self._watch.check(waited)
+            patience = self._watch.patience(waited)
         if self._timeout is None:
             return patience
         left = max(0.0, self._timeout - waited)

@@ -32,7 +32,7 @@ def drive(node: FakeNode, kind: float, meanwhile: Callable[[Traffic], None] | No
             traffic = Traffic(client, Fixed(kind))
             driving = asyncio.create_task(traffic.drive(0.1))
             if meanwhile:
-                while not traffic.midway(node.url):  # noqa: ASYNC110 - counts only, no events
+                while not traffic.midway(node.url):
                     await asyncio.sleep(0.001)
                 meanwhile(traffic)
             await driving

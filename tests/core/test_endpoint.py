@@ -117,17 +117,7 @@ def test_bad_headers_are_refused(headers: object) -> None:
         Endpoint("http://node", headers=headers)
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        {"a": 5},
-        {5: "a"},
-        [("a", None)],
-        5,
-        [5],
-        "ab",
-    ],
-)
+@pytest.mark.parametrize("labels", [{"a": 5}, {5: "a"}, [("a", None)], 5, [5], "ab"])
 def test_bad_labels_are_refused(labels: object) -> None:
     """Texts to texts."""
     with pytest.raises(ConfigurationError, match=r"Endpoint\.labels"):

@@ -3,6 +3,8 @@
 The wait is from a call's arrival to its slot; the ideal is one queue before all healthy slots.
 """
 
+# ruff: noqa: T201 - it is a script
+
 from __future__ import annotations
 
 import logging
@@ -18,7 +20,7 @@ SEEDS = range(5)
 PICKERS = ("LeastLoad", "LeastRequest", "PowerOfTwoChoices", "RoundRobin")
 SLOW = Fault(kind="slow", speed=0.25)
 # situation, clients, faults, slots that the ideal has
-SITUATIONS = (
+SITUATIONS: tuple[tuple[str, int, list[Fault], int], ...] = (
     ("8 nodes alike, 1 client", 1, [], 32),
     ("8 nodes alike, 4 clients", 4, [], 32),
     ("1 of 8 at quarter speed, 1 client", 1, [SLOW], 28),
@@ -27,6 +29,7 @@ SITUATIONS = (
 
 
 def waits() -> None:
+    """Print the table of waits."""
     print(f"{'p99 wait for a slot [s]':36}{'ideal':>8}", *(f"{name:>18}" for name in PICKERS))
     gap = Work().mean() / (0.7 * 32)
     for title, clients, faults, slots in SITUATIONS:
@@ -50,6 +53,7 @@ def waits() -> None:
 
 
 def targets() -> None:
+    """Print what each file measures."""
     for scenario in scenarios():
         runs = [scenario.run(seed) for seed in range(scenario.seeds)]
         print(f"\n{scenario.name}: {scenario.what}")

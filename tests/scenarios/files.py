@@ -41,6 +41,7 @@ class Scenario:
 
 
 def scenarios() -> Iterator[Scenario]:
+    """Every file, variant and picker."""
     for path in sorted(Path(__file__).parent.glob("*.json")):
         file = json.loads(path.read_text(encoding="utf-8"))
         variants = file.get("variants", {"": file.get("faults", [])})

@@ -1,0 +1,53 @@
+"""openai over balanced nodes: python examples/sdks/with_openai.py [URL ...]"""
+
+import asyncio
+
+import openai
+from nodes import given_or_fake
+
+import aiclient.httpx2
+
+MESSAGES = [{"role": "user", "content": "Say something."}]
+
+
+def balanced(nodes: list[str]) -> openai.OpenAI:
+    return openai.OpenAI(
+        base_url="http://llm/v1",
+        api_key="the-key",
+        max_retries=0,  # aiclient retries, on another node
+        http_client=aiclient.httpx2.Client(nodes),
+    )
+
+
+def balanced_async(nodes: list[str]) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(
+        base_url="http://llm/v1",
+        api_key="the-key",
+        max_retries=0,
+        http_client=aiclient.httpx2.AsyncClient(nodes),
+    )
+
+
+def main(nodes: list[str]) -> None:
+    with balanced(nodes) as client:
+        answer = client.chat.completions.create(model="m", messages=MESSAGES)
+        print(answer.choices[0].message.content)
+        for event in client.chat.completions.create(model="m", messages=MESSAGES, stream=True):
+            print(event.choices[0].delta.content or "", end="")
+        print()
+
+
+async def main_async(nodes: list[str]) -> None:
+    async with balanced_async(nodes) as client:
+        create = client.chat.completions.create
+        answer = await create(model="m", messages=MESSAGES)
+        print(answer.choices[0].message.content)
+        async for event in await create(model="m", messages=MESSAGES, stream=True):
+            print(event.choices[0].delta.content or "", end="")
+        print()
+
+
+if __name__ == "__main__":
+    with given_or_fake() as nodes:
+        main(nodes)
+        asyncio.run(main_async(nodes))
