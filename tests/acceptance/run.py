@@ -19,7 +19,7 @@ from .matrix import BY_ITSELF, Cell
 from .nodes import Fleet, wait_until_busy, wound
 
 MOST_ATTEMPTS = 1.3
-MOST_SECONDS = 20.0
+MOST_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
