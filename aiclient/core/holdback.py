@@ -17,7 +17,8 @@ _MOST_BEFORE_CONTENT = 64 * 1024
 # nothing yet.
 _COMMENTS = re.compile(rb"(?:\s|:[^\n]*\n)*")
 _PRELUDE = re.compile(rb"(?:\s|(?::|id:|retry:|event:(?!\s*error\b))[^\n]*\n)*")
-_ERROR_EVENT = re.compile(rb"(?:event:\s*error\b|data:\s*\{\s*\"error\"\s*:\s*[^\sn])")
+# An event stream's, or Ollama's line of JSON.
+_ERROR_EVENT = re.compile(rb"(?:event:\s*error\b|(?:data:\s*)?\{\s*\"error\"\s*:\s*[^\sn])")
 
 
 class Hold(enum.Enum):

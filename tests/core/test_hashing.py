@@ -47,11 +47,13 @@ from aiclient.core.hashing import ConsistentHash
 bench = Bench([endpoint(name) for name in "ecabd"], picker=ConsistentHash())
 print(json.dumps(homes(bench, [f"user-{number}" for number in range(200)])))
 """
-    environment = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": os.pathsep.join(sys.path)}
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    # The tests are found from the root of the checkout, the package where it is installed.
+    path = os.pathsep.join([*sys.path, root])
+    environment = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, "-c", script],
         env=environment,
-        cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
         capture_output=True,
         text=True,
         check=True,

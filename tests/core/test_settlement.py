@@ -8,9 +8,9 @@ from aiclient.core.events import EventKind
 from aiclient.core.node import NodeState
 from aiclient.core.pickers import LeastLoad, LeastRequest
 from aiclient.core.verdict import Failure
-from aiclient.settings import BreakerPolicy
+from aiclient.settings import BreakerPolicy, RetryPolicy
 
-from .helpers import Bench, an_attempt
+from .helpers import Bench, an_attempt, endpoint
 
 
 def full(bench: Bench, name: str = "a", retry_after: float | None = None) -> None:
@@ -205,3 +205,58 @@ def test_a_slow_node_without_traffic_drifts_back() -> None:
         bench.clock.advance(5)
     assert bench.see("a").load < 1.1 < 1.4 < before
     assert "a" in bench.picks(2)
+
+
+def test_a_penalty_ends_by_itself_whatever_happens_meanwhile() -> None:
+    """A node reviewed for another reason still gets its calls back when the penalty is over."""
+    bench = Bench(2, picker=LeastLoad())
+    for name in "ab":
+        bench.succeed(1.0, bench.call(pin=name))
+    bench.break_down("a", times=1)
+    bench.core.update([endpoint("a"), endpoint("b")])
+    assert bench.see("a").load > 1.3
+    bench.clock.advance(2.5)
+    assert bench.see("a").load == pytest.approx(1.0)
+
+
+def test_a_revived_node_starts_at_its_peers_level() -> None:
+    """It may be another machine by now: how slow it was is forgotten."""
+    bench = Bench(2)
+    for _ in range(20):
+        bench.succeed(1.0, bench.call(pin="b"))
+        bench.succeed(9.0, bench.call(pin="a"))
+    assert bench.see("a").slowness > 2
+    bench.break_down("a")
+    bench.clock.advance(6)
+    bench.attempt().release("cancelled")
+    call = bench.call(pin="a")
+    call.answered(an_attempt(call.begin()), 400)
+    assert bench.see("a").state is NodeState.READY
+    assert bench.see("a").slowness == 1.0
+
+
+def test_asked_while_it_rests_a_node_rests_longer_but_commits_no_second_offence() -> None:
+    """The next rest doubles once, not twice."""
+    bench = Bench()
+    full(bench)
+    bench.clock.advance(0.2)
+    full(bench)
+    assert cools_for(bench) == pytest.approx(1.0)
+    bench.clock.advance(1.0)
+    full(bench)
+    assert cools_for(bench) == pytest.approx(1.0)
+
+
+def test_a_success_pays_into_the_budget() -> None:
+    """With `budget=1` one success buys one retry."""
+    bench = Bench(retry=RetryPolicy(reserve=1, budget=1.0))
+
+    def retried() -> bool:
+        call = bench.call()
+        step = call.failed(an_attempt(call.begin()), Failure.RESET)
+        call.attempts[-1].release("cancelled")
+        return step is not None
+
+    assert [retried(), retried()] == [True, False]
+    bench.succeed(0.0)
+    assert [retried(), retried()] == [True, False]

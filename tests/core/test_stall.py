@@ -217,3 +217,29 @@ def test_stall_detection_can_be_switched_off() -> None:
     stall.pass_time(60)
     assert stall.waiting[0].patience(60.0) is None
     assert stall.overdue(stall.waiting[0]) is None
+
+
+def test_a_long_call_on_a_node_that_sends_is_not_late() -> None:
+    """Its load stays what it was while others hear from it."""
+    stall = Stall()
+    before = stall.bench.see("a").load
+    for _ in range(15):
+        stall.pass_time(0.1)
+        stall.waiting[0].node.last_byte_at = stall.bench.clock.now
+    assert stall.bench.see("a").load == pytest.approx(before)
+
+
+def test_an_unconfirmed_suspect_counts_as_out() -> None:
+    """When it is to be probed and the only other node is out too, that is panic."""
+    stall = Stall(nodes=2)
+    stall.pass_time(2.5)
+    assert stall.overdue(stall.waiting[0]) is Failure.STALLED
+    stall.bench.break_down("b")
+    for attempt in stall.waiting:
+        attempt.release("cancelled")
+    stall.bench.clock.advance(3.0)
+    node = stall.waiting[0].node
+    assert node.suspect_until
+    stall.bench.clock.advance(7.5)
+    stall.bench.core.snapshot()
+    assert stall.bench.core.panic
