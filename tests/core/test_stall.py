@@ -243,3 +243,33 @@ def test_an_unconfirmed_suspect_counts_as_out() -> None:
     stall.bench.clock.advance(7.5)
     stall.bench.core.snapshot()
     assert stall.bench.core.panic
+
+
+def test_a_byte_from_before_its_silence_does_not_refute_a_stall() -> None:
+    """The node was serving others when it fell silent: the moved call still confirms it."""
+    stall = Stall()
+    stall.bench.clock.advance(0.1)
+    stall.waiting[0].node.last_byte_at = stall.bench.clock.now
+    stall.pass_time(2.5)
+    assert stall.overdue(stall.waiting[0]) is Failure.STALLED
+    moved = an_attempt(stall.calls[0].failed(stall.waiting[0], Failure.STALLED))
+    stall.bench.clock.advance(0.2)
+    stall.calls[0].delivered(moved)
+    assert stall.bench.see("a").state is NodeState.EJECTED
+
+
+def test_a_lone_call_is_not_left_at_the_node_it_probes() -> None:
+    """The node is known to have stalled: nobody else has to answer a later call first."""
+    stall = Stall()
+    stall.pass_time(2.5)
+    assert stall.overdue(stall.waiting[0]) is Failure.STALLED
+    moved = an_attempt(stall.calls[0].failed(stall.waiting[0], Failure.STALLED))
+    stall.bench.clock.advance(0.2)
+    stall.calls[0].delivered(moved)
+    stall.waiting[1].release("cancelled")
+    stall.pass_time(6.0)
+    probe = an_attempt(stall.bench.call().begin())
+    assert (probe.node.label, probe.why) == ("a", "probe")
+    stall.began = stall.bench.clock.now
+    stall.bench.clock.advance(2.5)
+    assert stall.overdue(probe) is Failure.STALLED
