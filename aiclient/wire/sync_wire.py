@@ -82,7 +82,6 @@ class Room:
         self.stacks: dict[Node, Stack] = {}
         self.busy: set[SyncConnection] = set()
         self.opening: set[Attempt] = set()
-        self.idle_count = 0
         self.reap_at = 0.0
         # No connection is kept any more; and none may be used any more.
         self.closed = self.broken_off = False
@@ -100,6 +99,18 @@ class Room:
     def in_use(self) -> int:
         return len(self.busy) + len(self.opening)
 
+    @property
+    def idle_count(self) -> int:
+        # Counted when a limit asks: threads would lose steps of a running count.
+        return sum(len(stack.idle) for stack in list(self.stacks.values()))
+
+    def full(self, options: WireOptions) -> bool:
+        """Whether one more idle connection, now busy, would be too many."""
+        keep, most = options.max_keepalive, options.max_connections
+        if keep is not None and self.idle_count >= keep:
+            return True
+        return most is not None and self.in_use + self.idle_count > most
+
     def take(self, stack: Stack, now: float) -> SyncConnection | None:
         idle = stack.idle
         while True:
@@ -107,7 +118,6 @@ class Room:
                 connection = idle.pop()
             except IndexError:
                 return None
-            self.idle_count -= 1
             if connection.usable(now):
                 connection.stream.idle = False
                 return connection
@@ -126,7 +136,6 @@ class Room:
                 if not node.gone and oldest.usable(now):
                     stack.idle.appendleft(oldest)
                     break
-                self.idle_count -= 1
                 oldest.stream.close()
             if node.gone:
                 self.stacks.pop(node, None)
@@ -138,7 +147,6 @@ class Room:
                 connection = stack.idle.popleft()
             except IndexError:
                 continue
-            self.idle_count -= 1
             connection.stream.close()
             return
 
@@ -331,26 +339,25 @@ class SyncWire:
 
     def give_back(self, room: Room, stack: Stack, connection: SyncConnection) -> None:
         """The call that held the connection is over: keep it, or close it. Only once."""
-        room.busy.discard(connection)
-        room.gate.leave()
         options = self._options
         stream = connection.stream
         stream.watch = None
-        most = options.max_keepalive
-        keep = connection.reusable and not room.closed and not stack.node.gone
-        if not keep or (most is not None and room.idle_count >= most):
-            stream.close()
-            return
         now = time.monotonic()
-        expiry = options.keepalive_expiry
-        if expiry is not None:
-            connection.gone_stale_at = now + expiry
-        stream.idle = True
-        # Not `stack`: the node may have left and come back in the meantime.
-        room.stack(stack.node).idle.append(connection)
-        room.idle_count += 1
+        keep = connection.reusable and not room.closed and not stack.node.gone
+        keep = keep and not room.full(options)
+        # Before anybody can take it again: it would be missing from what is in use.
+        room.busy.discard(connection)
+        if keep:
+            if options.keepalive_expiry is not None:
+                connection.gone_stale_at = now + options.keepalive_expiry
+            stream.idle = True
+            # Not `stack`: the node may have left and come back in the meantime.
+            room.stack(stack.node).idle.append(connection)
+        else:
+            stream.close()
+        room.gate.leave()  # whoever is let in now must find it counted
         if now >= room.reap_at:
-            room.reap(now, expiry or 4.0)
+            room.reap(now, options.keepalive_expiry or 4.0)
 
     @property
     def busy(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import threading
 
 import pytest
@@ -171,7 +172,10 @@ def test_a_forked_child_starts_clean() -> None:
     bench.core.update([endpoint("a"), endpoint("c")])
     with bench.core._lock:
         child = os.fork()
-        if child == 0:  # pragma: no cover - another process
+        if child == 0:
+            # A lock that is still held would keep it for ever.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(20)
             os._exit(0 if child_is_clean(bench, parents) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert bench.core.in_flight == 3
