@@ -54,6 +54,9 @@ class AnyioStream(AsyncCork):
                     return b""
                 except _CLOSED as exc:
                     raise ReadError(_reason(exc)) from exc
+                except BaseException as exc:
+                    _let_go(exc)
+                    raise
             if wait is None or wait.over():
                 raise ReadTimeout("the node sent nothing in time")
 
@@ -64,6 +67,9 @@ class AnyioStream(AsyncCork):
                 await self._stream.send(buffer)
             except _CLOSED as exc:
                 raise WriteError(_reason(exc)) from exc
+            except BaseException as exc:
+                _let_go(exc)
+                raise
             return
         raise WriteTimeout("the node took nothing in time")
 
@@ -102,6 +108,13 @@ class AnyioStream(AsyncCork):
         if info == "socket":
             return self._stream.extra(SocketAttribute.raw_socket)
         return not self.alive if info == "is_readable" else None
+
+
+def _let_go(exc: BaseException) -> None:
+    """Forget what a cancellation passed through: a frame of anyio's there holds on to it, and the
+    two of them to the whole request, until the garbage collector comes.
+    """
+    exc.__traceback__ = None
 
 
 def _reason(exc: BaseException) -> str:

@@ -69,7 +69,11 @@ def fakes() -> Iterator[Callable[..., FakeNode]]:
     nodes: list[FakeNode] = []
 
     def make(**options: Any) -> FakeNode:
-        nodes.append(FakeNode(**{"prefill": 0, "token_time": 0, "slots": 1000, **options}).start())
+        nodes.append(
+            FakeNode(
+                **{"prefill": 0, "token_time": 0, "slots": 1000, "keepalive": 3600, **options}
+            ).start()
+        )
         return nodes[-1]
 
     yield make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
 import os
 import threading
@@ -107,6 +108,17 @@ def patiently(condition: Callable[[], object]) -> None:
 def open_files() -> int:
     """Descriptors of this process."""
     return len(os.listdir("/dev/fd"))
+
+
+def garbage(wanted: Callable[[object], bool]) -> list[object]:
+    """What the garbage collector finds of that kind."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        return [thing for thing in gc.garbage if wanted(thing)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
 
 
 def in_flight(balancer: aiclient.Balancer) -> int:

@@ -6,11 +6,13 @@ import gzip
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable
 
 import httpx
 import pytest
 
+import aiclient
 from aiclient.testing import FakeNode
 
 from .helpers import CHAT, NOWHERE, Caller, done, in_flight, nodes_of, tried
@@ -229,9 +231,11 @@ async def test_upgraded_connections(calls: Calls, scripted: Scripted) -> None:
         connection.request()
         connection.send(b"HTTP/1.1 101 Switching\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n")
         while data := connection.sock.recv(100):
+            # Of what follows the upgrade the first-byte deadline knows nothing.
+            time.sleep(0.15)
             connection.send(data.upper())
 
-    caller = calls(scripted(script).url)
+    caller = calls(scripted(script).url, deadlines=aiclient.Deadlines(first_byte=0.1))
     headers = {"connection": "upgrade", "upgrade": "echo"}
     async with caller.stream("GET", "/ws", headers=headers) as response:
         assert response.status_code == 101

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 from collections.abc import Awaitable, Callable
 
@@ -14,7 +15,7 @@ import pytest
 import aiclient
 from aiclient.testing import FakeNode
 
-from .helpers import CHAT, MODELS, eventually, in_flight, open_files
+from .helpers import CHAT, MODELS, eventually, garbage, in_flight, open_files
 from .places import PLACES, Place, place
 
 WORKERS = 40
@@ -164,6 +165,24 @@ async def test_calls_cancelled_on_working_nodes(anyio_backend: str) -> None:
             await eventually(lambda: tasks() <= alive)
             await eventually(lambda: all(node.active == 0 for node in nodes))
     await eventually(lambda: open_files() <= files)
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("name", ["tls", "upload", "headers", "held"])
+async def test_cancelled_calls_leave_no_cycles(name: str) -> None:
+    """Nothing of a cancelled call is left to the garbage collector: it may hold a large body."""
+    with place(name) as where:
+        async with aiclient.AsyncClient(where.url, **where.options) as client:
+            for _ in range(5):
+                with anyio.move_on_after(0.03):
+                    await where.call(client)
+            gc.collect()
+            for _ in range(5):
+                with anyio.move_on_after(0.03):
+                    await where.call(client)
+            left = garbage(lambda thing: isinstance(thing, httpx.Request))
+    assert not left
 
 
 @pytest.mark.anyio

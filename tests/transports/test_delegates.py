@@ -18,6 +18,7 @@ from aiclient import ConfigurationError, Deadlines, Endpoint
 from aiclient.testing import FakeNode
 
 from .helpers import CHAT, MODELS, Caller, eventually, in_flight, nodes_of, tried
+from .nodes import flooding
 
 Calls = Callable[..., Caller]
 Fakes = Callable[..., FakeNode]
@@ -190,6 +191,18 @@ async def test_deadlines_over_a_transport(calls: Calls, fakes: Fakes, flavour: s
     b.heal()
     caller = calls(nodes_of(a, b), transport_factory=factory, deadlines=Deadlines(first_byte=0.2))
     assert tried(await caller.post()) == ["a", "b"]
+
+
+async def test_a_flood_over_a_transport(calls: Calls, scripted: Any, flavour: str) -> None:
+    """A stream that never pauses ends at the total deadline also where no wait is ours."""
+    endless = b"HTTP/1.1 200 OK\r\ncontent-length: 100000000000\r\n\r\n"
+    caller = calls(
+        scripted(flooding(endless, bytes(100))).url,
+        transport_factory=httpx_transport(flavour),
+        deadlines=Deadlines(total=0.2),
+    )
+    with pytest.raises(aiclient.DeadlineExceeded):
+        await caller.get()
 
 
 async def test_interruptions_over_a_transport(calls: Calls, fakes: Fakes, flavour: str) -> None:

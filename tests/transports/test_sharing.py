@@ -6,13 +6,16 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 import aiclient
 from aiclient.testing import FakeNode, NodeProcess
+from aiclient.wire import sync_wire
 
 from .helpers import CHAT, MODELS, eventually, in_flight, open_files, patiently
 from .nodes import ScriptedNode, answer, replies
@@ -83,6 +86,31 @@ def test_the_first_calls_of_many_threads_at_once(fakes: Fakes) -> None:
         client.close()
     patiently(lambda: node.connections == 0)
     assert open_files() <= files
+
+
+def test_the_first_calls_race_for_what_all_need(
+    fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same with the race made certain: all threads find nothing there and make it."""
+    node = fakes()
+    slowly(monkeypatch, sync_wire, "SyncGate")
+    slowly(monkeypatch, sync_wire, "Address")
+    client = aiclient.Client(node.url)
+    in_threads(8, lambda _: client.get(MODELS))
+    assert node.connections > 1
+    client.close()
+    patiently(lambda: node.connections == 0)
+
+
+def slowly(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+    """Make something take its time."""
+    original = getattr(module, name)
+
+    def slow(*args: Any) -> Any:
+        time.sleep(0.05)
+        return original(*args)
+
+    monkeypatch.setattr(module, name, slow)
 
 
 @pytest.mark.usefixtures("hasty_switches")
