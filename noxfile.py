@@ -20,7 +20,7 @@ if RUNNING not in PYTHONS:
     PYTHONS.append(RUNNING)
 
 # The tests come last, so that pytest's closing line is near the end of the output.
-nox.options.sessions = ["lint", "typing", "docs", "tests"]
+nox.options.sessions = ["lint", "typing", "docs", "sdks", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
 # A Python that is not installed is skipped, and said; in CI that is an error. None is downloaded.
@@ -28,6 +28,25 @@ nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
 nox.options.download_python = "never"
 # Ships pip itself, so that it works where `python -m venv` lacks ensurepip (Debian).
 nox.options.default_venv_backend = "virtualenv"
+
+
+# SAFEPATH: `python -m aiclient` in a test's subprocess finds the wheel, not the source tree.
+ENV = {"PYTHONSAFEPATH": "1"}
+# Most of the tests' time is waiting; more processes than that get into each other's way.
+SPREAD = ("pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
+# About other programs and about text, not about Python: once is enough.
+ONCE = (
+    "tests/acceptance/test_matrix.py",
+    "tests/cli/test_demo.py",
+    "tests/discovery/test_dns_fleet.py",
+    "tests/discovery/test_etcd.py",
+    "tests/discovery/test_etcd_faults.py",
+    "tests/simulation",
+    "tests/status/test_browser.py",
+    "tests/telemetry/test_dashboard.py",
+    "tests/test_docs.py",
+    "tests/test_examples.py",
+)
 
 
 def install(session: nox.Session, group: str, *, project: bool = True) -> None:
@@ -63,21 +82,35 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests against the installed wheel: all of them on the Python that runs nox, on the
-    others all but the slow ones, which ask about algorithms and sheer numbers, not about Python.
+    """Run the tests against the installed wheel: all of them on the Python that runs nox; on the
+    others not the slow ones, which ask about algorithms and sheer numbers, and not `ONCE`.
     """
     install(session, "tests")
-    whole = session.python == RUNNING
-    # SAFEPATH: `python -m aiclient` in a test's subprocess finds the wheel, not the source tree.
-    env = {"PYTHONSAFEPATH": "1", "AICLIENT_MATRIX": "full" if whole else "sample"}
-    session.run("pytest", *(session.posargs or ([] if whole else ["-m", "not slow"])), env=env)
+    if session.posargs:
+        session.run("pytest", *session.posargs, env=ENV)
+        return
+    if session.python != RUNNING:
+        left_out = [f"--ignore={path}" for path in ONCE]
+        session.run(*SPREAD, "-m", "not slow", *left_out, env=ENV)
+        return
+    # The clients once more, the same tests over the other httpx family.
+    session.run(*SPREAD, "tests/transports", env={**ENV, "AICLIENT_FAMILY": "httpx2"})
+    session.run(*SPREAD, env=ENV)
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Run every cell of the acceptance matrix and print the table (not in the default run)."""
+    install(session, "tests")
+    session.run("python", "-m", "tests.acceptance", env={"AICLIENT_MATRIX": "full"})
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the overhead against bare httpx (not part of the default run)."""
-    session.install(".")
+    """Measure the overhead against bare httpx, and telemetry's (not part of the default run)."""
+    session.install(".", "opentelemetry-sdk")
     session.run("python", "benchmarks/overhead.py", *session.posargs)
+    session.run("python", "benchmarks/telemetry.py", *session.posargs)
 
 
 # By environment: llama-index and litellm still want the openai SDK from before its version 3.

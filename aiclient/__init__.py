@@ -14,12 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import errors, httpx2
+    from . import errors, httpx2, status
     from .balancer import Balancer
     from .client import AsyncClient, Client
     from .context import options
     from .core.breaker import BreakerState
-    from .core.call import CallReport
     from .core.events import Event, EventKind
     from .core.hashing import ConsistentHash
     from .core.node import Node, NodeSet, NodeSnapshot, NodeState
@@ -32,17 +31,29 @@ if TYPE_CHECKING:
         Random,
         RoundRobin,
     )
+    from .core.report import CallReport
+    from .core.snapshot import Snapshot
+    from .core.source import DiscoveryStatus
+    from .discovery.dns import DNSDiscovery
+    from .discovery.etcd import EtcdDiscovery
+    from .discovery.file import FileDiscovery
+    from .discovery.kubernetes import KubernetesDiscovery
+    from .discovery.protocol import Discovery, Signal
+    from .discovery.srv import SRVDiscovery
+    from .discovery.static import StaticDiscovery
     from .endpoint import Endpoint
     from .errors import (
         BalancerError,
         ConfigurationError,
         DeadlineExceeded,
+        DiscoveryError,
         NoNodeAvailable,
         RedirectRefused,
         StreamInterrupted,
         attempts_of,
     )
     from .facts import AttemptRecord, RequestFacts
+    from .health_check import HealthCheck
     from .lease import Lease, Leases
     from .settings import BreakerPolicy, CallOptions, Deadlines, OutlierPolicy, RetryPolicy
     from .transports.async_transport import AsyncBalancedTransport
@@ -64,11 +75,19 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "ConsistentHash",
+    "DNSDiscovery",
     "DeadlineExceeded",
     "Deadlines",
+    "Discovery",
+    "DiscoveryError",
+    "DiscoveryStatus",
     "Endpoint",
+    "EtcdDiscovery",
     "Event",
     "EventKind",
+    "FileDiscovery",
+    "HealthCheck",
+    "KubernetesDiscovery",
     "Lease",
     "Leases",
     "LeastLoad",
@@ -87,11 +106,16 @@ __all__ = [
     "RequestFacts",
     "RetryPolicy",
     "RoundRobin",
+    "SRVDiscovery",
+    "Signal",
+    "Snapshot",
+    "StaticDiscovery",
     "StreamInterrupted",
     "attempts_of",
     "errors",
     "httpx2",
     "options",
+    "status",
 ]
 
 # Where each name lives. They load when first used: a service that imports aiclient at its start
@@ -106,15 +130,23 @@ _HOMES = {
     "BalancerError": ".errors",
     "BreakerPolicy": ".settings",
     "CallOptions": ".settings",
-    "CallReport": ".core.call",
+    "CallReport": ".core.report",
     "Client": ".client",
     "ConfigurationError": ".errors",
     "ConsistentHash": ".core.hashing",
     "DeadlineExceeded": ".errors",
+    "DNSDiscovery": ".discovery.dns",
     "Deadlines": ".settings",
+    "Discovery": ".discovery.protocol",
+    "DiscoveryError": ".errors",
+    "DiscoveryStatus": ".core.source",
     "Endpoint": ".endpoint",
+    "EtcdDiscovery": ".discovery.etcd",
     "Event": ".core.events",
     "EventKind": ".core.events",
+    "FileDiscovery": ".discovery.file",
+    "KubernetesDiscovery": ".discovery.kubernetes",
+    "HealthCheck": ".health_check",
     "Lease": ".lease",
     "Leases": ".lease",
     "LeastLoad": ".core.pickers",
@@ -133,6 +165,10 @@ _HOMES = {
     "RequestFacts": ".facts",
     "RetryPolicy": ".settings",
     "RoundRobin": ".core.pickers",
+    "SRVDiscovery": ".discovery.srv",
+    "Signal": ".discovery.protocol",
+    "Snapshot": ".core.snapshot",
+    "StaticDiscovery": ".discovery.static",
     "StreamInterrupted": ".errors",
     "attempts_of": ".errors",
     "options": ".context",
@@ -142,7 +178,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(_HOMES[name], __name__), name)
-    elif name in ("errors", "httpx2"):
+    elif name in ("errors", "httpx2", "status"):
         value = import_module(f".{name}", __name__)
     else:
         raise AttributeError(f"module 'aiclient' has no attribute {name!r}")

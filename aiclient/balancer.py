@@ -6,17 +6,26 @@ import random
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .core.balancer import BalancerCore
 from .core.pickers import Picker
+from .core.source import TO_BE_FOUND
+from .discovery.follower import Follower
+from .discovery.sources import source_of
 from .errors import BalancerError, ConfigurationError
+from .health.checker import HealthChecker
+from .health_check import HealthCheck
 from .lease import Classify, Lease, Leases
 from .settings import BreakerPolicy, CallOptions, Deadlines, OutlierPolicy, RetryPolicy
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["Balancer", "Policy", "balancer_for"]
 
 _POLL_SECONDS = 0.02
+_SERVICE = "http://aiclient.invalid"
 
 
 class _Default:
@@ -32,9 +41,12 @@ class Balancer(BalancerCore):
     """Spreads calls over nodes. Thread-safe; for sync and async clients, and leases, together.
 
     Args:
-        nodes: an iterable of URLs and `Endpoint`s, or a str of comma-separated URLs.
+        nodes: an iterable of URLs and `Endpoint`s; a str of comma-separated URLs; a discovery URL
+            (`dns://name:port`, `dns+https://name:port`, `dns+srv://_service._proto.name`,
+            `file:///path`); or any `Discovery`.
         picker: Which node gets a call; default `LeastLoad()`.
         retry, breaker, outlier, deadlines: see the classes; None switches the policy off.
+        health_check: Checks the nodes in the background; default None: not at all.
         clock: Seconds that never go back; default `time.monotonic`.
         rng: Random numbers; give a seeded one to repeat a run.
 
@@ -51,12 +63,28 @@ class Balancer(BalancerCore):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = None,
+        health_check: HealthCheck | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         policies: dict[str, Any] = {"retry": retry, "breaker": breaker, "outlier": outlier}
         given = {name: value for name, value in policies.items() if value is not DEFAULT}
-        super().__init__(nodes, picker=picker, deadlines=deadlines, clock=clock, rng=rng, **given)
+        discovery = source_of(nodes)
+        super().__init__(
+            nodes if discovery is None else TO_BE_FOUND,
+            picker=picker,
+            deadlines=deadlines,
+            health_check=health_check,
+            clock=clock,
+            rng=rng,
+            **given,
+        )
+        # The URL that stands for all nodes together.
+        self.service: str = getattr(discovery, "service", _SERVICE)
+        if discovery is not None:
+            self.source = Follower(self, discovery)
+        if health_check is not None:
+            self.checker = HealthChecker(self, health_check)
 
     def lease(
         self,
@@ -124,7 +152,11 @@ class Balancer(BalancerCore):
         if self.closed:
             raise BalancerError("the balancer is closed")
         if give_up_at is not None and time.monotonic() >= give_up_at:
-            states = "; ".join(f"{n.endpoint} {n.state}: {n.why}" for n in self.snapshot()[:10])
+            nodes = self.snapshot()
+            states = "; ".join(f"{n.endpoint} {n.state}: {n.why}" for n in nodes[:10])
+            if not nodes and nodes.discovery is not None:
+                problem = nodes.discovery.problem or "there was no answer yet"
+                states = f"{nodes.discovery.source}: {problem}"
             raise TimeoutError(f"no node became ready within {timeout:g} s: {states}")
 
     def close(self) -> None:
@@ -153,20 +185,31 @@ class Balancer(BalancerCore):
         ]
         if len(nodes) > 20:
             lines.append(f"and {len(nodes) - 20} more")
+        if nodes.discovery is not None and nodes.discovery.problem:
+            lines.insert(0, f"discovery: {nodes.discovery.problem}")
+        elif not nodes and nodes.discovery is not None:
+            lines.append(f"no nodes yet from {nodes.discovery.source}")
         state = "closed " if self.closed else "PANIC " if self.panic else ""
         head = f"{state}{self.picker!r} in_flight={self.in_flight}"
         return f"<Balancer {head}: {'; '.join(lines)}>"
 
 
-def balancer_for(nodes: object, policies: dict[str, Any]) -> tuple[Balancer, bool]:
+def balancer_for(
+    nodes: object, policies: dict[str, Any], tls: Callable[[], ssl.SSLContext] | None = None
+) -> tuple[Balancer, bool]:
     """The balancer for `nodes`, and whether it was made here, to be closed by who asked.
+
+    `tls`: makes the context for the health checks of https nodes, if they say nothing of it.
 
     Raises:
         ConfigurationError: a policy was given beside a balancer that has its own.
     """
     given = {name: value for name, value in policies.items() if value is not DEFAULT}
     if not isinstance(nodes, Balancer):
-        return Balancer(nodes, **given), True
+        made = Balancer(nodes, **given)
+        if isinstance(made.checker, HealthChecker):
+            made.checker.tls = tls
+        return made, True
     if given:
         raise ConfigurationError(
             f"{', '.join(given)}: not allowed beside a Balancer, which has its own; "

@@ -13,6 +13,7 @@ from .balancer import DEFAULT, Balancer
 from .core.pickers import Picker
 from .endpoint import Endpoint
 from .errors import ConfigurationError
+from .health_check import HealthCheck
 from .settings import BreakerPolicy, Deadlines, OutlierPolicy, RetryPolicy
 from .transports.async_transport import AsyncBalancedTransport
 from .transports.sync_transport import BalancedTransport
@@ -21,8 +22,8 @@ __all__ = ["AsyncClient", "Client"]
 
 # As the AI SDKs have it: httpx's own 5 s would turn every long answer into a fault and a retry.
 _TIMEOUT = httpx.Timeout(600.0, connect=5.0)
-_BASE_URL = "http://aiclient.invalid"
 _POLL_SECONDS = 0.02
+_MOST_KNOWN_URLS = 256
 _BYPASSES = ("proxy", "mounts", "transport")
 _FOR_TRANSPORT = ("verify", "cert", "trust_env", "http1", "http2", "limits")
 _FOR_HTTPX = frozenset(inspect.signature(httpx.Client.__init__).parameters) - {"self", *_BYPASSES}
@@ -46,19 +47,60 @@ def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     if "trust_env" in transport:
         options["trust_env"] = transport["trust_env"]
     options.setdefault("timeout", _TIMEOUT)
-    if not options.get("base_url"):
-        options["base_url"] = _BASE_URL
     return transport, options
+
+
+class _KnownURLs:
+    """What httpx made of relative URLs: to parse each of them twice is a tenth of a call's cost."""
+
+    def __init__(self) -> None:
+        self._base: httpx.URL | None = None
+        self._known: dict[str, httpx.URL] = {}
+
+    def build(
+        self,
+        build: Callable[..., httpx.Request],
+        client: httpx.Client | httpx.AsyncClient,
+        method: str,
+        url: httpx.URL | str,
+        options: dict[str, Any],
+    ) -> httpx.Request:
+        """The request that `build` makes, with a URL it knows already instead of a new one."""
+        if type(url) is not str:
+            return build(method, url, **options)
+        if self._base is not client.base_url:
+            self._base, self._known = client.base_url, {}
+        known = self._known
+        seen = known.get(url)
+        if seen is not None:
+            return build(method, seen, **options)
+        request = build(method, url, **options)
+        # With parameters it is another URL, and they change from call to call.
+        if options.get("params") is None and not client.params:
+            if len(known) >= _MOST_KNOWN_URLS:
+                known.clear()
+            known[url] = request.url
+        return request
+
+
+class _Cookies(httpx.Cookies):
+    """A client's cookies; an answer that brings none is not searched for them."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        if "set-cookie" in response.headers:
+            super().extract_cookies(response)
 
 
 class Client(httpx.Client):
     """An `httpx.Client` whose requests go to whichever node is best.
 
     Args:
-        nodes: An iterable of URLs and `Endpoint`s, a str of comma-separated URLs, or a
-            `Balancer` (which then has the policies, and is closed by who made it).
+        nodes: An iterable of URLs and `Endpoint`s, a str of comma-separated URLs, a discovery URL
+            such as `dns://llm:8000`, a `Discovery`, or a `Balancer` (which then has the policies,
+            and is closed by who made it).
         picker: Which node gets a call. Default `LeastLoad()`.
         retry, breaker, outlier, deadlines: See these classes; None switches one off.
+        health_check: Checks the nodes in the background. Default None: not at all.
         transport_factory: Makes the transport under a node, from its `Endpoint`, instead of our
             own connections.
         httpx_options: Everything else `httpx.Client` takes, but for `proxy`, `mounts` and
@@ -70,6 +112,9 @@ class Client(httpx.Client):
         ConfigurationError: for a value that is not allowed.
     """
 
+    # Asked by OpenTelemetry's instrumentors of httpx: we trace each attempt ourselves.
+    _is_instrumented_by_opentelemetry = True
+
     def __init__(
         self,
         nodes: object,
@@ -79,6 +124,7 @@ class Client(httpx.Client):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = DEFAULT,
+        health_check: HealthCheck | None = DEFAULT,
         transport_factory: Callable[[Endpoint], httpx.BaseTransport] | None = None,
         **httpx_options: Any,
     ) -> None:
@@ -90,15 +136,33 @@ class Client(httpx.Client):
             breaker=breaker,
             outlier=outlier,
             deadlines=deadlines,
+            health_check=health_check,
             transport_factory=transport_factory,
             **for_transport,
         )
+        self._urls = _KnownURLs()
+        if not for_client.get("base_url"):
+            for_client["base_url"] = self.balancer.service
         super().__init__(transport=self._balanced, **for_client)
+        self._kept_cookies = _Cookies(for_client.get("cookies"))
+
+    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
+        """As httpx does, and its arguments."""
+        return self._urls.build(super().build_request, self, method, url, options)
 
     @property
     def balancer(self) -> Balancer:
         """The balancer that chooses the nodes."""
         return self._balanced.balancer
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """The cookies of the service, whichever node set them."""
+        return self._kept_cookies
+
+    @cookies.setter
+    def cookies(self, cookies: Any) -> None:
+        self._kept_cookies = _Cookies(cookies)
 
     def close(self, *, finish: float = 0.0) -> None:
         """Close the client and its connections.
@@ -124,6 +188,8 @@ class AsyncClient(httpx.AsyncClient):
     The arguments are those of `Client`.
     """
 
+    _is_instrumented_by_opentelemetry = True
+
     def __init__(
         self,
         nodes: object,
@@ -133,6 +199,7 @@ class AsyncClient(httpx.AsyncClient):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = DEFAULT,
+        health_check: HealthCheck | None = DEFAULT,
         transport_factory: Callable[[Endpoint], httpx.AsyncBaseTransport] | None = None,
         **httpx_options: Any,
     ) -> None:
@@ -144,15 +211,33 @@ class AsyncClient(httpx.AsyncClient):
             breaker=breaker,
             outlier=outlier,
             deadlines=deadlines,
+            health_check=health_check,
             transport_factory=transport_factory,
             **for_transport,
         )
+        self._urls = _KnownURLs()
+        if not for_client.get("base_url"):
+            for_client["base_url"] = self.balancer.service
         super().__init__(transport=self._balanced, **for_client)
+        self._kept_cookies = _Cookies(for_client.get("cookies"))
+
+    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
+        """As httpx does, and its arguments."""
+        return self._urls.build(super().build_request, self, method, url, options)
 
     @property
     def balancer(self) -> Balancer:
         """The balancer that chooses the nodes."""
         return self._balanced.balancer
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """The cookies of the service, whichever node set them."""
+        return self._kept_cookies
+
+    @cookies.setter
+    def cookies(self, cookies: Any) -> None:
+        self._kept_cookies = _Cookies(cookies)
 
     async def aclose(self, *, finish: float = 0.0) -> None:
         """Close the client and its connections.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,7 +28,8 @@ def _bad(field: str, value: object, allowed: str) -> ConfigurationError:
 
 def _weight(weight: Any) -> float:
     usable = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-    if not usable or not (0 <= weight < math.inf):
+    # Not math.inf: a whole number may be finite and yet too large for a float.
+    if not usable or not (0 <= weight <= sys.float_info.max):
         raise _bad("weight", weight, "a finite number >= 0 (0 drains the node)")
     return float(weight)
 
@@ -70,6 +71,12 @@ def _optional_text(instance: object, attribute: attrs.Attribute[Any], value: Any
         raise _bad(attribute.name, value, "a non-empty printable str, or None")
 
 
+def _level(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    usable = isinstance(value, int) and not isinstance(value, bool)
+    if not usable or not 0 <= value < 2**31:
+        raise _bad(attribute.name, value, "a whole number >= 0 (0 gets calls first)")
+
+
 def _host_text(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and not (isinstance(value, str) and value and _PATH.fullmatch(value)):
         raise _bad(attribute.name, value, "a host as it stands in a request, or None")
@@ -93,6 +100,9 @@ class Endpoint:
             request's own. No credentials, query or fragment.
         name: What logs, spans and reports call the node; default: the URL.
         weight: Its share relative to the others, >= 0; 0 drains it. Default 1.
+        priority: Its level, >= 0; default 0. A level gets calls only while no node of a lower
+            number can take them.
+        zone: Where it stands, for the reader of a snapshot.
         tls_name: The name for SNI and certificate verification; default: the host.
         host_header: The Host header; default: host and port of the URL.
         headers: Headers for this node alone, replacing the request's own of that name: the place
@@ -106,6 +116,8 @@ class Endpoint:
     url: str = attrs.field(converter=_clean_url)
     name: str | None = attrs.field(default=None, kw_only=True, validator=_optional_text)
     weight: float = attrs.field(default=1.0, kw_only=True, converter=_weight)
+    priority: int = attrs.field(default=0, kw_only=True, validator=_level)
+    zone: str | None = attrs.field(default=None, kw_only=True, validator=_optional_text)
     tls_name: str | None = attrs.field(default=None, kw_only=True, validator=_optional_text)
     host_header: str | None = attrs.field(default=None, kw_only=True, validator=_host_text)
     headers: tuple[tuple[str, str], ...] = attrs.field(
@@ -164,7 +176,7 @@ def _parse(url: str) -> tuple[str, str, int, str]:
         raise _bad("url", url, f"it cannot be parsed ({exc})") from None
     scheme = parts.scheme.lower()
     if scheme in _DISCOVERY_SCHEMES:
-        raise _bad("url", url, "this version takes the nodes' own URLs, not a discovery URL")
+        raise _bad("url", url, "a discovery URL stands alone: nodes='dns://name:port'")
     try:
         port = parts.port
     except ValueError:

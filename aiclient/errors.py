@@ -5,6 +5,7 @@
       DeadlineExceeded     a `Deadlines` limit passed           (httpx: TimeoutException)
       StreamInterrupted    a node broke an answer already begun (httpx: ReadError)
       RedirectRefused      a redirect would leave the service   (httpx: RequestError)
+      DiscoveryError       no nodes have been found yet         (httpx: ConnectError)
     ConfigurationError(ValueError)
 
 What a client raises is a subclass of the root *and* of the httpx class in brackets, so
@@ -25,6 +26,7 @@ __all__ = [
     "BalancerError",
     "ConfigurationError",
     "DeadlineExceeded",
+    "DiscoveryError",
     "NoNodeAvailable",
     "RedirectRefused",
     "StreamInterrupted",
@@ -60,6 +62,10 @@ class StreamInterrupted(BalancerError):
 
 class RedirectRefused(BalancerError):
     """A node redirected the call to a host that is no node of this service."""
+
+
+class DiscoveryError(BalancerError):
+    """Where the nodes are could not be found out; the message names the source and its answer."""
 
 
 def attempts_of(exc: BaseException) -> tuple[AttemptRecord, ...]:

@@ -77,7 +77,7 @@ class Lease:
     def _begin(self) -> Attempt | float:
         if self._attempt is not None:
             raise RuntimeError("a lease is entered once; ask the balancer for another one")
-        return self._call.begin()
+        return begun(self._call)
 
     def _resumed(self) -> Attempt | float:
         step = self._call.resume()
@@ -117,6 +117,7 @@ class Lease:
             attempt.release(type(exc).__name__)
         else:
             attempt.finish()
+        ended(self._call, exc)
 
 
 class Leases:
@@ -171,7 +172,7 @@ class Turns:
         return self._take(step)
 
     def _step(self) -> Step:
-        return self._call.begin() if self._turn is None else self._turn.next_step()
+        return begun(self._call) if self._turn is None else self._turn.next_step()
 
     def _take(self, attempt: Attempt) -> Turn:
         self._turn = Turn(self._call, attempt, self._classify)
@@ -223,6 +224,7 @@ class Turn(Lease):
         if self._next is not None:
             self.suppressed = exc if exc is not None else self._reported()
             return True
+        ended(self._call, exc if exc is not None else self._reported())
         if exc is None:
             raise self._reported()
         note_attempts(exc, self._call.records())
@@ -239,6 +241,22 @@ class Turn(Lease):
             self._held.release("its block was never entered")
         step, self._next = self._next, None
         return step
+
+
+def begun(call: Call) -> Attempt | float:
+    """The call's first step; whoever watches the balancer is told."""
+    # Here, not above: a balancer alone must not load OpenTelemetry.
+    from .telemetry.leases import lease_begins
+
+    lease_begins(call.balancer)
+    return call.begin()
+
+
+def ended(call: Call, exc: BaseException | None) -> None:
+    """There will be no other turn."""
+    from .telemetry.leases import lease_is_over
+
+    lease_is_over(call, exc)
 
 
 def failure_of(

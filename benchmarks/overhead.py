@@ -168,13 +168,13 @@ def show(mode: str, in_flight: int, results: dict[str, Round]) -> None:
 
 
 def pick_cost(nodes: int, rounds: int) -> float:
-    """Microseconds of one pick and its release, the best of a few rounds."""
+    """Microseconds of one pick and its release, the best of many short rounds."""
     balancer = aiclient.Balancer(
         [f"http://10.{n >> 16}.{n >> 8 & 255}.{n & 255}:8000" for n in range(nodes)]
     )
     call = Call(balancer, None, NO_OPTIONS)
     best = float("inf")
-    for _ in range(5):
+    for _ in range(40):
         start = time.perf_counter()
         for _ in range(rounds):
             attempt = balancer.pick(call, "bench")
@@ -224,7 +224,7 @@ def main() -> None:
             growth = results["async", 1000][name].cpu / results["async", 1][name].cpu
             print(f"{name}: {growth:.2f} x as much CPU per call at 1,000 in flight as at 1")
     for nodes in (3, 10, 100, 1000, 10_000):
-        cost = pick_cost(nodes, 500 if quick else 5000)
+        cost = pick_cost(nodes, 50 if quick else 1000)
         print(f"pick and release at {nodes:6} nodes: {cost:5.1f} us")
     show_imports(3 if quick else 15)
 

@@ -46,9 +46,9 @@ class Size(NamedTuple):
     others: int
 
 
-FULL = {1: Size(7, 500, 500), 64: Size(5, 1500, 800), 512: Size(3, 2500, 1024)}
+FULL = {1: Size(15, 300, 300), 64: Size(5, 1500, 800), 512: Size(3, 2500, 1024)}
 QUICK = {1: Size(1, 50, 50), 64: Size(1, 128, 128)}
-FULL_SYNC = {1: FULL[1], 64: Size(5, 1280, 1280)}
+FULL_SYNC = {1: FULL[1], 64: Size(5, 1280, 1280), 512: Size(3, 2560, 1024)}
 Call = Callable[[], Awaitable[None]]
 
 

@@ -316,7 +316,7 @@ def test_a_failure_before_a_wait_does_not_pass_unnoticed() -> None:
     balancer = balancer_of(1, clock=lambda: clock[0])
 
     def loop() -> None:
-        for lease in balancer.leases(deadline=5.1, retry=RetryPolicy(backoff=0.09)):
+        for lease in balancer.leases(deadline=5.5, retry=RetryPolicy(backoff=0.09)):
             with lease:
                 clock[0] += 4.99
                 raise OSError("the only failure there is")

@@ -1,4 +1,4 @@
-"""The command line: `aiclient demo` and `aiclient check`. Needs the extra `cli`."""
+"""The command line: `aiclient demo`, `check`, `top` and `simulate`. Needs the extra `cli`."""
 
 from __future__ import annotations
 

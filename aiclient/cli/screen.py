@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypedDict
 
@@ -24,13 +24,14 @@ class _OneLine(TypedDict):
     overflow: Literal["ellipsis"]
 
 
-_COLOURS = {
+COLOURS: Mapping[str, str] = {
     NodeState.READY: "green",
     NodeState.NEW: "cyan",
     NodeState.PROBING: "yellow",
     NodeState.COOLING: "yellow",
     NodeState.STALLED: "magenta",
     NodeState.EJECTED: "bold red",
+    NodeState.UNHEALTHY: "bold red",
     NodeState.DRAINED: "dim",
 }
 # Room for the node that joins later, so that nothing jumps when it does.
@@ -42,7 +43,7 @@ _BAR_CELLS = 10
 _WIDEST = 110
 # A full bar is this share: with four or five nodes nobody gets much more.
 _FULL_BAR = 0.6
-_ONE_LINE: _OneLine = {"no_wrap": True, "overflow": "ellipsis"}
+ONE_LINE: _OneLine = {"no_wrap": True, "overflow": "ellipsis"}
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -99,7 +100,7 @@ class LiveScreen:
             "",
             _table(picture.rows, ascii_only=self._console.options.ascii_only),
             "",
-            Text.assemble(" ", ("now  ", "dim"), (picture.now, "bold"), **_ONE_LINE),
+            Text.assemble(" ", ("now  ", "dim"), (picture.now, "bold"), **ONE_LINE),
             "",
             _totals(picture.tally),
             "",
@@ -194,11 +195,11 @@ def _table(rows: Sequence[Row], *, ascii_only: bool) -> Table:
     table.add_column("first byte", justify="right", no_wrap=True)
     table.add_column("why", ratio=1, no_wrap=True, overflow="ellipsis")
     for row in rows:
-        colour = _COLOURS.get(row.state, "")
+        colour = COLOURS.get(row.state, "")
         table.add_row(
             f" {row.name}",
             Text(_state(row), style=colour),
-            Text.assemble((_bar(row.share, ascii_only), colour), f" {row.share:4.0%}"),
+            Text.assemble((bar(row.share, ascii_only), colour), f" {row.share:4.0%}"),
             str(row.in_flight),
             "-" if row.first_byte is None else f"{row.first_byte * 1000:.0f} ms",
             Text(row.why, style="dim"),
@@ -208,7 +209,8 @@ def _table(rows: Sequence[Row], *, ascii_only: bool) -> Table:
     return table
 
 
-def _bar(share: float, ascii_only: bool) -> str:
+def bar(share: float, ascii_only: bool) -> str:
+    """A share as a bar of ten cells."""
     eighths = round(min(1.0, share / _FULL_BAR) * _BAR_CELLS * 8)
     if ascii_only:
         return ("#" * (eighths // 8)).ljust(_BAR_CELLS)
@@ -229,7 +231,7 @@ def _totals(tally: Tally) -> Text:
         ("interrupted", tally.interrupted, "bold yellow" if tally.interrupted else "bold"),
         ("failed", tally.failed, bad if tally.failed else good),
     ]
-    line = Text(" ", **_ONE_LINE)
+    line = Text(" ", **ONE_LINE)
     for name, value, style in parts:
         line.append(f"{name} ", style="dim")
         line.append(f"{value:<6}", style=style)
@@ -238,7 +240,7 @@ def _totals(tally: Tally) -> Text:
 
 def _events(entries: Sequence[Entry], lines: int) -> list[Text]:
     shown = [
-        Text(f" {entry}", style="bold" if entry.ours else "", **_ONE_LINE)
+        Text(f" {entry}", style="bold" if entry.ours else "", **ONE_LINE)
         for entry in entries[-lines:]
     ]
     return shown + [Text("")] * (lines - len(shown))

@@ -9,13 +9,15 @@ from ..endpoint import Endpoint, endpoints_from
 from ..errors import ConfigurationError
 from .engine import Engine
 from .events import Event, EventKind
-from .node import NodeSnapshot
+from .snapshot import Snapshot
 
 __all__ = ["BalancerCore"]
 
 
 class BalancerCore(Engine):
     """Decides which node gets a call and what its outcome means. Thread-safe."""
+
+    service = ""
 
     def update(self, endpoints: object) -> None:
         """Replace the set of nodes. Who stays keeps its statistics, connections and streams; who
@@ -32,6 +34,8 @@ class BalancerCore(Engine):
             detail = f"{len(self._fleet.members)} nodes: {joined} joined, {left} left"
             self._fleet.tell(EventKind.UPDATE, now, None, detail)
         self._deliver()
+        if self.checker is not None:
+            self.checker.changed()
 
     def drain(self, node: str | Endpoint) -> None:
         """Give the node nothing new; what it has ends in peace. `restore` takes it back.
@@ -80,10 +84,27 @@ class BalancerCore(Engine):
             found.drained = found.newcomer = False
             found.ejected_until = found.cooling_until = found.suspect_until = 0.0
             found.cool_streak = 0
+            found.unhealthy = ""
             self._fleet.close(found, now, "restored by hand")
             found.ramp_from = None
             self._fleet.review(found, now)
         self._deliver()
+
+    def checked(self, endpoint: Endpoint, problem: str, began: float) -> bool:
+        """Take what a health check of this node found; no problem: an empty text.
+
+        `began`: when it did, on the balancer's clock. Returns whether to confirm it soon. Of a
+        node that has left in the meantime it says nothing.
+        """
+        now = self.clock()
+        with self._lock:
+            self._catch_up(now)
+            node = self._fleet.members.get(endpoint.identity)
+            soon = False
+            if node is not None and self._checks is not None:
+                soon = self._checks.result(node, problem, began, now)
+        self._deliver()
+        return soon
 
     def subscribe(self, callback: Callable[[Event], object]) -> Callable[[], None]:
         """Call `callback` with each `Event`, in the thread that caused it, outside the lock.
@@ -99,16 +120,34 @@ class BalancerCore(Engine):
 
         return unsubscribe
 
-    def snapshot(self) -> tuple[NodeSnapshot, ...]:
+    def note(self, kind: EventKind, detail: str) -> None:
+        """Tell the log and the subscribers of something that concerns all nodes."""
+        now = self.clock()
+        with self._lock:
+            self._fleet.tell(kind, now, None, detail)
+        self._deliver()
+
+    def snapshot(self) -> Snapshot:
         """All nodes as they are now, in the order they joined."""
+        discovery = self.source.status if self.source is not None else None
         now = self.clock()
         with self._lock:
             self._catch_up(now)
             nodes = self._fleet.members.values()
             total = sum(node.rate(now) for node in nodes)
-            pictures = tuple(node.snapshot(now, total) for node in nodes)
+            made = Snapshot.of(
+                [node.snapshot(now, total) for node in nodes],
+                at=now,
+                service=self.service,
+                picker=self.picker,
+                closed=self.closed,
+                panic=self._fleet.panic,
+                in_flight=self.in_flight,
+                discovery=discovery,
+                events=tuple(self._fleet.recent),
+            )
         self._deliver()
-        return pictures
+        return made
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -125,6 +164,10 @@ class BalancerCore(Engine):
     def available(self) -> bool:
         """Whether some node would be picked now without resorting to one that is out."""
         now = self.clock()
+        if self.source is not None:
+            self.source.begin()
+        if self.checker is not None:
+            self.checker.begin()
         with self._lock:
             self._catch_up(now)
             ready = bool(self._fleet.ready.nodes or self._fleet.probes)
@@ -134,3 +177,7 @@ class BalancerCore(Engine):
     def mark_closed(self) -> None:
         """From now on every pick raises; calls under way go on."""
         self.closed = True
+        if self.source is not None:
+            self.source.end()
+        if self.checker is not None:
+            self.checker.end()

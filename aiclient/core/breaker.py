@@ -53,6 +53,7 @@ class Breaker:
         "_width",
         "generation",
         "open_until",
+        "opened_at",
         "state",
         "trip",
     )
@@ -69,6 +70,7 @@ class Breaker:
         self._closed_at = 0.0
         self.state = BreakerState.CLOSED
         self.generation = 0
+        self.opened_at = 0.0
         self.open_until = 0.0
         self.trip: Trip | None = None
 
@@ -143,6 +145,7 @@ class Breaker:
         self._openings += 1
         self._enter(BreakerState.OPEN)
         self.trip = trip
+        self.opened_at = now
         self.open_until = now + seconds * (1 + 0.1 * rng.random())
         return self.open_until
 

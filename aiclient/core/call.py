@@ -2,7 +2,8 @@
 
 A shell asks `begin`, does what it is told, and reports `failed` or `answered`. Each of them returns
 the next step: an attempt to make, seconds to wait before `resume`, or None: the last outcome, an
-answer or a failure, is the caller's. A good answer's first content is reported by `delivered`.
+answer or a failure, is the caller's. Of a good answer, `delivered` reports the first content and
+`complete` the end.
 """
 
 from __future__ import annotations
@@ -16,41 +17,17 @@ from ..facts import AttemptRecord, RequestFacts
 from ..settings import CallOptions, RetryPolicy
 from .attempt import Attempt
 from .holdback import Hold, hold_for
-from .routes import Profile
+from .routes import profile_of
 from .verdict import Failure, Health, Retry, Verdict, of_failure, of_status
 
 if TYPE_CHECKING:
     from .engine import Engine
     from .node import Node
 
-__all__ = ["Call", "CallReport", "Step"]
+__all__ = ["Call", "Step"]
 
 Step: TypeAlias = Attempt | float | None
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
-
-_LEASE = Profile(("lease", False, 0), True, False)
-
-
-class CallReport:
-    """What `response.extensions["aiclient"]` holds: how the call went."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-
-    @property
-    def attempts(self) -> tuple[AttemptRecord, ...]:
-        """The attempts in order; the last one is the answer's."""
-        return self._call.records()
-
-    @property
-    def node(self) -> str:
-        """The name of the node that answered."""
-        return self._call.attempts[-1].node.label
-
-    def __repr__(self) -> str:
-        return f"<CallReport {'; '.join(str(attempt) for attempt in self.attempts)}>"
 
 
 class Call:
@@ -92,14 +69,7 @@ class Call:
         resent: bool = False,
     ) -> None:
         policy: RetryPolicy = options.retry or balancer.retry
-        profile = _LEASE
-        if facts is not None:
-            idempotent = options.idempotent
-            if idempotent is None and policy.idempotent is not None:
-                idempotent = policy.idempotent(facts)
-            profile = Profile.of(facts, idempotent=idempotent)
-        elif options.idempotent is False:
-            profile = profile._replace(idempotent=False)
+        profile = profile_of(facts, options, policy)
         self.balancer = balancer
         self.facts = facts
         self.policy = policy
@@ -141,8 +111,6 @@ class Call:
         if self.resent and not self.balancer.withdraw():
             self.resent = False  # there is no permit to give back
             self.most_attempts = 1
-        if self.pin is not None:
-            return self._made(self.balancer.pin(self.pin, self.kind, watched=self.watched))
         step = self._next()
         if step is None:
             raise DeadlineExceeded("no node could take the call before its deadline")
@@ -169,7 +137,10 @@ class Call:
         self.may_probe = self.idempotent and self.replayable and left > 1
         while True:
             try:
-                found = self.balancer.pick(self, self.kind, watched=self.watched)
+                if self.pin is not None:
+                    found = self.balancer.pin(self.pin, self.kind, watched=self.watched)
+                else:
+                    found = self.balancer.pick(self, self.kind, watched=self.watched)
             except BalancerError:
                 # None left, or closed in the meantime: the last failure is the caller's.
                 if self.attempts:
@@ -178,7 +149,8 @@ class Call:
             if isinstance(found, Attempt):
                 return self._made(found)
             if self._can_wait(found):
-                self._waited += found
+                if not self.balancer.pending:
+                    self._waited += found
                 return found
             if self.attempts:
                 return None
@@ -187,6 +159,8 @@ class Call:
     def _can_wait(self, seconds: float) -> bool:
         if self.deadline_at < math.inf:
             return self.balancer.clock() + seconds < self.deadline_at
+        if self.balancer.pending:
+            return True  # for the first nodes calls wait as long as their source says
         return self._waited + seconds <= self.policy.max_wait
 
     def _made(self, attempt: Attempt) -> Attempt:
@@ -216,8 +190,17 @@ class Call:
     def delivered(self, attempt: Attempt) -> None:
         """The first content of a good answer is here, so those before it are judged by it."""
         attempt.first_byte()
-        if len(self.attempts) == 1:
-            return
+        if len(self.attempts) > 1:
+            self._judge_earlier(attempt)
+
+    def complete(self, attempt: Attempt) -> None:
+        """A good answer is whole, whether or not its first content was `delivered` before."""
+        if not attempt.done:
+            self.balancer.complete(attempt)
+            if len(self.attempts) > 1:
+                self._judge_earlier(attempt)
+
+    def _judge_earlier(self, attempt: Attempt) -> None:
         if self._odd is not None:
             self.balancer.charge(self._odd, f"http {self._odd.status}, and a peer did better")
             self._odd = None

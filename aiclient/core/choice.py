@@ -65,8 +65,8 @@ class Chooser:
                     return node, "probe"
         candidates = fleet.ready
         why = "panic" if fleet.panic else "picked"
-        if call.tried and candidates.nodes:
-            candidates = NodeSet([node for node in candidates.nodes if node not in call.tried])
+        if call.tried or fleet.levels:
+            candidates = fleet.candidates(call.tried)
         if not candidates.nodes:
             found = self._second_best(call, now)
             if not isinstance(found, tuple):
@@ -100,12 +100,13 @@ class Chooser:
         if fleet.ready.nodes:
             # Only such as had this call already.
             if call.may_repeat:
-                return fleet.ready, "picked again"
+                return fleet.candidates(()), "picked again"
             return self._backoff(call)
         return self._wait_or_last_resort(call, usable, now)
 
-    @staticmethod
-    def _is_wanted(node: Node, now: float) -> bool:
+    def _is_wanted(self, node: Node, now: float) -> bool:
+        if node.unhealthy and not self._fleet.checks_ignored:
+            return False
         return not node.drained and bool(node.weight) and now >= node.ejected_until
 
     def _backoff(self, call: Wanted) -> float:
@@ -140,8 +141,9 @@ class Chooser:
     def _reasons(self, nodes: Collection[Node] | Iterable[Node], now: float) -> str:
         listed = list(nodes)
         reasons = [
-            f"{node.label} ({node.state(now)}{': ' + node.why if node.why else ''})"
+            f"{node.label} ({state}{': ' + why if (why := node.reason(state)) else ''})"
             for node in listed[:_MOST_REASONS]
+            for state in (node.state(now),)
         ]
         if len(listed) > _MOST_REASONS:
             reasons.append(f"and {len(listed) - _MOST_REASONS} more")

@@ -1,92 +1,25 @@
-"""The lock, and everything that happens under it.
-
-One `threading.Lock` guards membership, the nodes' fields, breakers, the budget and the random
-numbers. It is never held across I/O, a wait or a subscriber's callback: events are collected under
-it and delivered after it is released. The clock is read once per operation.
-"""
+"""Picks, and settles what came of them, under the lock."""
 
 from __future__ import annotations
 
-import logging
-import os
-import random
-import time
-import weakref
-from collections import deque
 from collections.abc import Callable
-from threading import Lock
 
-from ..endpoint import Endpoint, endpoints_from
-from ..errors import BalancerError, ConfigurationError
-from ..settings import BreakerPolicy, Deadlines, OutlierPolicy, RetryPolicy
+from ..errors import BalancerError
 from .attempt import Attempt
-from .budget import RetryBudget
-from .choice import Chooser, Wanted
-from .events import LEVELS, Event
-from .fleet import Fleet
+from .choice import Wanted
+from .guarded import Guarded
 from .load import Baseline
 from .node import Node
-from .pickers import LeastLoad, Picker, checked_picker
-from .settlement import Settlement
 from .verdict import Failure, Health
 
 __all__ = ["Engine"]
-
-logger = logging.getLogger("aiclient")
 
 _PROBE_SECONDS = 30.0
 _MOST_KINDS = 4096
 
 
-def _checked(name: str, value: object, kind: type) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise ConfigurationError(f"{name}: {value!r} is not allowed; a {kind.__name__} or None")
-
-
-class Engine:
+class Engine(Guarded):
     """Picks and settles, under the lock."""
-
-    def __init__(
-        self,
-        nodes: object,
-        *,
-        picker: Picker | None = None,
-        retry: RetryPolicy | None = RetryPolicy(),  # noqa: B008 - frozen
-        breaker: BreakerPolicy | None = BreakerPolicy(),  # noqa: B008 - frozen
-        outlier: OutlierPolicy | None = OutlierPolicy(),  # noqa: B008 - frozen
-        deadlines: Deadlines | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        rng: random.Random | None = None,
-    ) -> None:
-        _checked("retry", retry, RetryPolicy)
-        _checked("breaker", breaker, BreakerPolicy)
-        _checked("outlier", outlier, OutlierPolicy)
-        _checked("deadlines", deadlines, Deadlines)
-        _checked("rng", rng, random.Random)
-        if not callable(clock):
-            raise ConfigurationError(f"clock: {clock!r} is not allowed; a callable of seconds")
-        self.picker = LeastLoad() if picker is None else checked_picker(picker)
-        self.retry = retry or RetryPolicy(attempts=1)
-        self.deadlines = deadlines or Deadlines()
-        self.clock = clock
-        self.answers_without_node = outlier is not None and outlier.no_node == "answer"
-        self.stall_after = breaker.stall_after if breaker else None
-        self.closed = False
-        self.in_flight = 0
-        # Grows with each fork: an attempt of the parent is no business of the child's.
-        self.epoch = 0
-        self.orphans: deque[Attempt] = deque()
-        now = clock()
-        rng = rng or random.Random()
-        self._lock = Lock()
-        self._subscribers: tuple[Callable[[Event], object], ...] = ()
-        self._baselines: dict[object, Baseline] = {}
-        self._fleet = Fleet(breaker, outlier, rng)
-        self._chooser = Chooser(self._fleet, self.picker, rng)
-        self._budget = RetryBudget(self.retry.budget, self.retry.reserve, now)
-        self._settlement = Settlement(self._fleet, self._budget, breaker)
-        self._fleet.update(endpoints_from(nodes), now)
-        _alive.add(self)
 
     # One attempt's life
 
@@ -97,9 +30,16 @@ class Engine:
 
         Raises:
             NoNodeAvailable: there is none, and waiting would not help.
+            DiscoveryError: no nodes have been found.
         """
         if self.closed:
             raise BalancerError("the balancer is closed")
+        if self.source is not None:
+            self.source.begin()
+            if self.pending:
+                return self.source.wait()
+        if self.checker is not None:
+            self.checker.begin()
         now = self.clock()
         with self._lock:
             if self.orphans or self._fleet.next_due <= now:
@@ -114,14 +54,20 @@ class Engine:
             self._deliver()
         return held
 
-    def pin(self, name: str, kind: object, *, watched: bool = True) -> Attempt:
-        """Hold the node of that name, whatever its state.
+    def pin(self, name: str, kind: object, *, watched: bool = True) -> Attempt | float:
+        """Hold the node of that name, whatever its state, or say how many seconds to wait.
 
         Raises:
             ConfigurationError: there is no such node.
         """
         if self.closed:
             raise BalancerError("the balancer is closed")
+        if self.source is not None:
+            self.source.begin()
+            if self.pending:
+                return self.source.wait()
+        if self.checker is not None:
+            self.checker.begin()
         now = self.clock()
         with self._lock:
             self._catch_up(now)
@@ -163,6 +109,18 @@ class Engine:
         if self._fleet.events:
             self._deliver()
 
+    def complete(self, attempt: Attempt) -> None:
+        """A good answer is whole; what its first content says is said with it, if it was not."""
+        now = self.clock()
+        with self._lock:
+            if attempt.done:
+                return
+            if attempt.epoch == self.epoch and not attempt.answered:
+                self._settlement.good_first_byte(attempt, now)
+            self._end(attempt, now)
+        if self._fleet.events:
+            self._deliver()
+
     def settle(
         self,
         attempt: Attempt,
@@ -180,10 +138,9 @@ class Engine:
             attempt.error = what
             if attempt.epoch == self.epoch:
                 self._judge(attempt, health, what, failure, retry_after, now)
-                self._settlement.ended(attempt, now)
-                self.in_flight -= 1
-            attempt.done = True
-            attempt.ended_at = now
+            self._end(attempt, now)
+        if failure is Failure.CONNECT and self.source is not None:
+            self.source.hurry()
         if self._fleet.events:
             self._deliver()
 
@@ -253,65 +210,12 @@ class Engine:
         """Take a permit to retry from the budget."""
         now = self.clock()
         with self._lock:
-            return self._budget.withdraw(now)
+            granted = self._budget.withdraw(now)
+            if not granted:
+                self.refused_retries += 1
+        return granted
 
     def give_back(self) -> None:
         """Return a permit that was not used."""
         with self._lock:
             self._budget.give_back()
-
-    # Inside
-
-    def _catch_up(self, now: float) -> None:
-        while self.orphans:
-            attempt = self.orphans.popleft()
-            if not attempt.done and attempt.epoch == self.epoch:
-                attempt.error = "dropped without being closed"
-                self._settlement.ended(attempt, now)
-                self.in_flight -= 1
-        self._fleet.advance(now)
-
-    def _find(self, node: object) -> Node:
-        members = self._fleet.members
-        if isinstance(node, Endpoint) and node.identity in members:
-            return members[node.identity]
-        for known in members.values():
-            endpoint = known.endpoint
-            if node in (known.label, endpoint.name, endpoint.url, endpoint.netloc):
-                return known
-        names = ", ".join(known.label for known in list(members.values())[:10])
-        raise ConfigurationError(f"node: {node!r} is not one of the nodes; there are: {names}")
-
-    def _deliver(self) -> None:
-        """Log the events and hand them to the subscribers. The lock is not held."""
-        while self._fleet.events:
-            with self._lock:
-                events, self._fleet.events = self._fleet.events, []
-                subscribers = self._subscribers
-            for event in events:
-                logger.log(LEVELS.get(event.kind, logging.INFO), "%s", event)
-                for callback in subscribers:
-                    try:
-                        callback(event)
-                    except Exception:
-                        logger.exception("a subscriber of the balancer raised")
-
-    def _after_fork(self) -> None:
-        """In the child: the lock may have been held, and the parent's calls are not ours."""
-        self._lock = Lock()
-        self.epoch += 1
-        self.in_flight = 0
-        self.orphans.clear()
-        self._fleet.forget_calls(self.clock())
-
-
-_alive: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _renew_after_fork() -> None:
-    for engine in list(_alive):
-        engine._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_after_fork)

@@ -22,6 +22,12 @@ class EventKind(enum.StrEnum):
     PANIC_OVER = "panic over"
     UPDATE = "update"
     DRAINED = "drained"
+    UNHEALTHY = "unhealthy"
+    HEALTHY = "healthy"
+    CHECKS_IGNORED = "checks ignored"
+    CHECKS_HEEDED = "checks heeded"
+    DISCOVERY = "discovery"
+    DISCOVERY_FAILED = "discovery failed"
     PICKER_FAILED = "picker failed"
 
 
@@ -29,6 +35,9 @@ LEVELS = {
     EventKind.EJECTED: logging.WARNING,
     EventKind.STALLED: logging.WARNING,
     EventKind.PANIC: logging.WARNING,
+    EventKind.UNHEALTHY: logging.WARNING,
+    EventKind.CHECKS_IGNORED: logging.WARNING,
+    EventKind.DISCOVERY_FAILED: logging.WARNING,
     EventKind.PICKER_FAILED: logging.ERROR,
     EventKind.PROBING: logging.DEBUG,
 }

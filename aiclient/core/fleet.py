@@ -1,4 +1,4 @@
-"""Who is in the fleet and who may be picked. Time moves here only when `advance` is called.
+"""Who is in the fleet, and how each node fares. Time moves here only when `advance` is called.
 
 Every method's precondition: the balancer's lock is held.
 
@@ -18,7 +18,8 @@ from random import Random
 from ..endpoint import Endpoint
 from ..settings import BreakerPolicy, OutlierPolicy
 from .breaker import Breaker, BreakerState, Trip
-from .events import Event, EventKind
+from .candidates import Candidates
+from .events import EventKind
 from .node import Node, NodeSet
 
 __all__ = ["DRIFT_STEP", "MOST_LOOKED_AT", "Fleet"]
@@ -34,8 +35,8 @@ MOST_LOOKED_AT = 16
 _NEVER = BreakerPolicy(consecutive=2**31, consecutive_connect=2**31, min_samples=2**31)
 
 
-class Fleet:
-    """The nodes, the candidates among them, and what is due when."""
+class Fleet(Candidates):
+    """The nodes, what happens to them, and what is due when."""
 
     def __init__(
         self,
@@ -43,16 +44,11 @@ class Fleet:
         outlier: OutlierPolicy | None,
         rng: Random,
     ) -> None:
+        super().__init__(outlier)
         self.policy = breaker
-        self.outlier = outlier
-        self.members: dict[tuple[object, ...], Node] = {}
         self.version = 0
-        self.ready = NodeSet()
         self.probes: dict[Node, None] = {}
-        self.panic = False
-        self.events: list[Event] = []
         self._rng = rng
-        self._out_softly: dict[Node, None] = {}
         self._departed: dict[tuple[object, ...], tuple[float, Node]] = {}
         self._due: list[tuple[float, int, Node]] = []
         self._sequence = itertools.count()
@@ -68,6 +64,8 @@ class Fleet:
         proven = any(node.succeeded for node in self.members.values())
         for node in gone:
             self._leave(node, now)
+        priorities = sorted({endpoint.priority for endpoint in wanted.values()})
+        self.levels = {p: NodeSet() for p in priorities} if len(priorities) > 1 else {}
         for identity, endpoint in wanted.items():
             node_now = self.members.get(identity)
             if node_now is None:
@@ -95,15 +93,18 @@ class Fleet:
             self._out_softly[node] = None
         if node.breaker.state is BreakerState.HALF_OPEN and not node.probe:
             self.probes[node] = None
+        if node.unhealthy:
+            self.failing[node] = None
         return node
 
     def _leave(self, node: Node, now: float) -> None:
         identity = node.endpoint.identity
         del self.members[identity]
         node.gone = True
-        self.ready.discard(node)
+        self.place(node, now)
         self.probes.pop(node, None)
         self._out_softly.pop(node, None)
+        self.failing.pop(node, None)
         self._departed[identity] = (now, node)
         while len(self._departed) > _REMEMBER_NODES:
             del self._departed[next(iter(self._departed))]
@@ -234,25 +235,10 @@ class Fleet:
 
     # Health
 
-    def place(self, node: Node, now: float) -> None:
-        """Put the node among the candidates, or take it from them."""
-        if self._may_be_picked(node, now):
-            self.ready.add(node)
-        else:
-            self.ready.discard(node)
-
-    def _may_be_picked(self, node: Node, now: float) -> bool:
-        if node.gone or node.drained or not node.weight or now < node.ejected_until:
-            return False
-        if now < node.cooling_until or node.suspect_until:
-            return False
-        if node.breaker.state is not BreakerState.CLOSED:
-            return self.panic and node in self._out_softly
-        return not (node.newcomer and node.in_flight)
-
     def trip(self, node: Node, trip: Trip, now: float, detail: str) -> None:
         """Open the node's breaker."""
         until = node.breaker.open(trip, now, self._rng)
+        node.hastened = False
         node.suspect_until = 0.0
         node.probe = 0
         self.probes.pop(node, None)
@@ -280,57 +266,33 @@ class Fleet:
         node.slowness.restart(now)
         node.late = 0.0
         node.ghosts.clear()
-        node.ramp_from = now if self._slow_start else None
+        # One brought back by a health check as soon as it was there again gets its share at once.
+        node.ramp_from = now if self._slow_start and not node.hastened else None
+        node.hastened = False
         node.why = ""
         self.probes.pop(node, None)
         self._out_softly.pop(node, None)
         self.tell(EventKind.REVIVED, now, node, detail)
         self.check_panic(now)
 
-    def may_trip(self, node: Node, trip: Trip, now: float) -> bool:
-        """Whether the peers' record bears out that this node, not the service, is at fault."""
-        if trip is not Trip.SUCCESS_RATE or self.outlier is None:
-            return True
-        own = node.breaker.success_rate(now)
-        peers = [
-            rate
-            for peer in self.ready
-            if peer is not node and (rate := peer.breaker.success_rate(now)) is not None
-        ]
-        if own is None or not peers:
-            return True
-        return own <= sum(peers) / len(peers) - self.outlier.success_rate_gap
-
-    def check_panic(self, now: float) -> None:
-        """Panic while more nodes are out on soft evidence than may be, or none is left."""
-        out = len(self._out_softly)
-        panic = False
-        if out and self.outlier is not None:
-            in_service = sum(
-                1
-                for node in self.members.values()
-                if node.breaker.state is BreakerState.CLOSED
-                and node.weight
-                and not node.drained
-                and now >= node.ejected_until
-            )
-            most = max(1, int(self.outlier.max_ejected * len(self.members)))
-            panic = not self.outlier.fail_fast and (out > most or not in_service)
-        if panic == self.panic:
+    def judge(self, node: Node, fails: bool, why: str, now: float) -> None:
+        """By its health checks the node `fails`, and for that is out if there is a `why`."""
+        known, was_out = node in self.failing, bool(node.unhealthy)
+        node.unhealthy = why
+        if (known, was_out) == (fails, bool(why)):
             return
-        self.panic = panic
-        if panic:
-            self.tell(
-                EventKind.PANIC,
-                now,
-                None,
-                f"{out} of {len(self.members)} nodes are out on "
-                "soft evidence: all of them are tried by score",
-            )
+        if fails:
+            self.failing[node] = None
         else:
-            self.tell(EventKind.PANIC_OVER, now, None, "enough nodes are back")
-        for node in self._out_softly:
-            self.place(node, now)
-
-    def tell(self, kind: EventKind, now: float, node: Node | None, detail: str) -> None:
-        self.events.append(Event(kind, now, node.label if node else None, detail))
+            self.failing.pop(node, None)
+        if why and not was_out and not (known and self.checks_ignored):
+            self.tell(EventKind.UNHEALTHY, now, node, why)
+        elif was_out and not why:
+            # At its peers' level, as after any time out; its calls have not failed, so no ramp.
+            node.slowness.restart(now)
+            if not (fails and self.checks_ignored):
+                detail = "it answers calls" if fails else "its health checks succeed"
+                self.tell(EventKind.HEALTHY, now, node, detail)
+        self.review(node, now)
+        if known != fails:
+            self.check_panic(now)

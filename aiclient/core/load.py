@@ -86,8 +86,10 @@ class Baseline:
                     return
                 del answers[position]
                 break
-        answers.append((started, node))
-        answers.sort(key=lambda answer: -answer[0])
+        place = 0
+        while place < len(answers) and answers[place][0] >= started:
+            place += 1
+        answers.insert(place, (started, node))
         del answers[3:]
 
     @property

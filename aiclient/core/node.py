@@ -23,6 +23,7 @@ class NodeState(enum.StrEnum):
 
     DRAINED = "drained"  # by weight 0 or drain(): finishes what it has, gets nothing new
     EJECTED = "ejected"  # breaker open, or eject()
+    UNHEALTHY = "unhealthy"  # its health checks fail
     PROBING = "half-open"  # its next call decides
     STALLED = "stalled"  # silent while its peers answer
     COOLING = "cooling"  # said it is full
@@ -72,6 +73,7 @@ class Node:
     """
 
     __slots__ = (
+        "__weakref__",
         "_rate",
         "_rate_at",
         "breaker",
@@ -84,6 +86,7 @@ class Node:
         "failed",
         "ghosts",
         "gone",
+        "hastened",
         "in_flight",
         "label",
         "last_byte_at",
@@ -101,6 +104,7 @@ class Node:
         "stride_at",
         "succeeded",
         "suspect_until",
+        "unhealthy",
         "waiting",
         "weight",
         "why",
@@ -123,6 +127,10 @@ class Node:
         self.cooling_until = 0.0
         self.suspect_until = 0.0
         self.ejected_until = 0.0
+        # What its health checks found wrong; empty: nothing.
+        self.unhealthy = ""
+        # A good check has ended its time out: whether that was right, its next call decides.
+        self.hastened = False
         self.drained = False
         self.gone = False
         self.newcomer = False
@@ -182,6 +190,8 @@ class Node:
             return NodeState.DRAINED
         if self.ejected_until > now or self.breaker.state is BreakerState.OPEN:
             return NodeState.EJECTED
+        if self.unhealthy:
+            return NodeState.UNHEALTHY
         if self.breaker.state is BreakerState.HALF_OPEN:
             return NodeState.PROBING
         if self.suspect_until:
@@ -189,6 +199,12 @@ class Node:
         if self.cooling_until > now:
             return NodeState.COOLING
         return NodeState.NEW if self.newcomer else NodeState.READY
+
+    def reason(self, state: NodeState) -> str:
+        """Why it is in that state."""
+        if state is NodeState.UNHEALTHY:
+            return self.unhealthy
+        return "" if state is NodeState.READY else self.why
 
     def out_until(self, now: float) -> float | None:
         if self.ejected_until > now:
@@ -210,7 +226,7 @@ class Node:
             breaker=self.breaker.state,
             success_rate=self.breaker.success_rate(now),
             ejected_until=self.out_until(now),
-            why="" if state is NodeState.READY else self.why,
+            why=self.reason(state),
             picked=self.picked,
             succeeded=self.succeeded,
             failed=self.failed,

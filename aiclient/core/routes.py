@@ -11,8 +11,9 @@ import re
 from typing import NamedTuple
 
 from ..facts import RequestFacts
+from ..settings import CallOptions, RetryPolicy
 
-__all__ = ["Profile", "Route", "route_of"]
+__all__ = ["Profile", "Route", "profile_of", "route_of"]
 
 
 class Route(NamedTuple):
@@ -112,3 +113,16 @@ def _stateless(route: Route, body: bytes | None) -> bool:
 
 def _has_idempotency_key(facts: RequestFacts) -> bool:
     return any(len(name) == 15 and name.lower() == b"idempotency-key" for name, _ in facts.headers)
+
+
+_LEASE = Profile(("lease", False, 0), True, False)
+
+
+def profile_of(facts: RequestFacts | None, options: CallOptions, policy: RetryPolicy) -> Profile:
+    """Judge a call, by its own word first, then by the policy's; without facts it is a lease."""
+    idempotent = options.idempotent
+    if facts is None:
+        return _LEASE._replace(idempotent=False) if idempotent is False else _LEASE
+    if idempotent is None and policy.idempotent is not None:
+        idempotent = policy.idempotent(facts)
+    return Profile.of(facts, idempotent=idempotent)

@@ -177,8 +177,6 @@ class Settlement:
     def ended(self, attempt: Attempt, now: float) -> None:
         """Give the hold back; the caller has seen to it that this happens once."""
         node = attempt.node
-        attempt.done = True
-        attempt.ended_at = now
         node.in_flight -= 1
         if node.waiting:
             node.waiting.pop(attempt.serial, None)

@@ -13,10 +13,11 @@ from ..core.node import Node
 from ..endpoint import Endpoint
 from ..errors import ConfigurationError
 from ..facts import RequestFacts
+from ..telemetry.suppression import traced_already
 from ..wire.addressing import Address, RawHeaders
 from ..wire.async_connecting import is_over, place_of_work
 from ..wire.forking import forget_after_fork
-from ..wire.options import Journey
+from ..wire.options import Journey, peer_of
 
 __all__ = ["AsyncDelegate", "AsyncDelegateAnswer"]
 
@@ -74,7 +75,11 @@ class AsyncDelegate:
             stream=body,
             extensions=extensions,
         )
-        return AsyncDelegateAnswer(await transport.handle_async_request(request))
+        # The attempt has its span: whatever instruments that transport must not add another.
+        with traced_already():
+            response = await transport.handle_async_request(request)
+        journey.peer = peer_of(response.extensions.get("network_stream"))
+        return AsyncDelegateAnswer(response)
 
     async def _transport(self, node: Node) -> tuple[Address, httpx2.AsyncBaseTransport]:
         place = place_of_work()

@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import anyio
 import httpx2
 
 from ..balancer import Balancer
 from ..core.attempt import Attempt
-from ..core.call import CallReport, Step
+from ..core.call import Step
 from ..core.holdback import Hold, Opening
+from ..core.report import CallReport
 from ..core.verdict import Failure
 from ..errors import BalancerError, NoNodeAvailable, note_attempts
+from ..telemetry.calls import CallTelemetry, Telemetry, tell
 from ..transports.opening import no_node_answer, open_call, retry_after
 from ..transports.redirects import REDIRECTS, check_authority, rewritten
 from ..wire.options import Journey
@@ -22,9 +23,6 @@ from .async_answers import AsyncOnTheWire, AsyncTrackedStream
 from .async_delegate import AsyncDelegate
 from .async_wire import AsyncWire
 from .family import check_location, detail_of, translated, verdict_on
-
-if TYPE_CHECKING:
-    from ..telemetry.spans import CallSpan
 
 __all__ = ["AsyncShell"]
 
@@ -47,20 +45,20 @@ class AsyncShell:
         self,
         balancer: Balancer,
         wire: AsyncWire | AsyncDelegate,
-        call_span: Callable[[httpx2.Request, object], CallSpan | None],
+        telemetry: Telemetry,
     ) -> None:
         self.balancer = balancer
         self.wire = wire
         self.closing = False
-        self._call_span = call_span
+        self._telemetry = telemetry
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        span = self._call_span(request, self.balancer.picker)
+        seen = self._telemetry.begin(request)
         try:
-            return await AsyncExchange(self, request, span).run()
+            return await AsyncExchange(self, request, seen).run()
         except BaseException as exc:
-            if span is not None:
-                span.end(None, type(exc).__name__)
+            if seen is not None:
+                seen.end(None, type(exc).__name__)
             if isinstance(exc, NoNodeAvailable) and self.balancer.answers_without_node:
                 status, headers, body = no_node_answer(exc)
                 return httpx2.Response(status, headers=headers, content=body)
@@ -80,15 +78,18 @@ class AsyncShell:
 class AsyncExchange:
     """One call on its way: its request, and what is told about it."""
 
-    __slots__ = ("_authority", "_call", "_request", "_shell", "_span")
+    __slots__ = ("_authority", "_call", "_request", "_seen", "_shell")
 
-    def __init__(self, shell: AsyncShell, request: httpx2.Request, span: CallSpan | None) -> None:
+    def __init__(
+        self, shell: AsyncShell, request: httpx2.Request, seen: CallTelemetry | None
+    ) -> None:
         url = request.url
         self._authority = (url.scheme, url.raw_host, url.port)
         check_authority(request.extensions, self._authority)
         self._shell = shell
         self._request = request
-        self._span = span
+        # Told of each step, where somebody listens.
+        self._seen = seen
         self._call = open_call(
             shell.balancer,
             request.method,
@@ -97,6 +98,8 @@ class AsyncExchange:
             _replayable_body(request),
             request.extensions.get("aiclient"),
         )
+        if seen is not None:
+            seen.follow(self._call)
 
     async def run(self) -> httpx2.Response:
         """Go through the call's steps to its last outcome."""
@@ -109,6 +112,8 @@ class AsyncExchange:
             elif step is not None:
                 await anyio.sleep(step)
                 step = self._call.resume()
+                if step is None and last.response is not None and self._seen is not None:
+                    self._seen.end(last.response.status_code)  # it had been put by
             if step is not None:
                 continue
             if last.response is not None:
@@ -137,32 +142,38 @@ class AsyncExchange:
             if answer is not None:
                 await answer.aclose()
             raise
-        if held and not attempt.answered:
-            return await self._error_event(attempt, answer, held)
         if complete:
             return await self._whole(attempt, answer, held)
+        if held and not attempt.answered:
+            return await self._error_event(attempt, answer, held)
         return Outcome(None, self._response(answer, self._tracked(attempt, answer, held)))
 
     def _failed(self, attempt: Attempt, exc: Exception, journey: Journey) -> Outcome:
         failure, error = verdict_on(exc, attempt, journey)
         if self._shell.closing:
             failure = Failure.CANCELLED
-        if self._span is not None:
-            self._span.end_attempt(None, type(error).__name__)
-        return Outcome(self._call.failed(attempt, failure, detail_of(exc)), error=error)
+        if self._seen is not None:
+            self._seen.connected(journey.peer)
+        step = tell(self._seen, self._call.failed, attempt, failure, detail_of(exc))
+        if self._seen is not None:
+            self._seen.end_attempt(None, type(error).__name__)
+        return Outcome(step, error=error)
 
     async def _send(self, attempt: Attempt, journey: Journey) -> AsyncOnTheWire:
         request = self._request
         facts = self._call.facts
-        added = self._span.begin_attempt(attempt) if self._span is not None else []
+        added = self._seen.begin_attempt(attempt) if self._seen is not None else []
         deadline = self._call.deadline_header()
         if deadline is not None:
             added = [*added, deadline]
         assert facts is not None
         assert isinstance(request.stream, httpx2.AsyncByteStream)
-        return await self._shell.wire.send(
+        answer = await self._shell.wire.send(
             attempt, journey, facts, added, request.stream, request.extensions
         )
+        if self._seen is not None:
+            self._seen.connected(journey.peer)
+        return answer
 
     async def _hold(self, attempt: Attempt, answer: AsyncOnTheWire) -> tuple[list[bytes], bool]:
         """Read as much ahead as the call wants held; whether that was all of it."""
@@ -172,13 +183,13 @@ class AsyncExchange:
             if answer.status == 101:
                 self._begun(attempt)  # from here on it is not HTTP
             return held, False
-        opening = Opening(hold)
+        opening = Opening(hold) if hold is not Hold.WHOLE else None
         size = 0
         async for piece in answer.parts:
             held.append(piece)
             size += len(piece)
             attempt.node.last_byte_at = attempt.balancer.clock()
-            if hold is not Hold.WHOLE:
+            if opening is not None:
                 if not opening.feed(piece):
                     continue
                 if opening.is_error:
@@ -187,28 +198,30 @@ class AsyncExchange:
                 continue
             self._begun(attempt)
             return [b"".join(held)], False
-        if opening.is_error:
-            return held, False
-        self._begun(attempt)
-        return held, True
+        return held, opening is None or not opening.is_error
 
     def _begun(self, attempt: Attempt) -> None:
-        self._call.delivered(attempt)
-        if self._span is not None:
-            self._span.first_byte()
+        tell(self._seen, self._call.delivered, attempt)
+        if self._seen is not None:
+            self._seen.first_byte()
 
     async def _whole(self, attempt: Attempt, answer: AsyncOnTheWire, held: list[bytes]) -> Outcome:
         """All of it is here: the node and its connection are free again."""
-        attempt.finish()
-        if self._span is not None:
-            self._span.end(answer.status)
+        good = not attempt.done
+        body = b"".join(held)
+        tell(self._seen, self._call.complete, attempt)
+        if self._seen is not None:
+            if good:
+                self._seen.first_byte()
+            self._seen.piece(body)
+            self._seen.end(answer.status)
         await answer.aclose()
-        return Outcome(None, self._response(answer, httpx2.ByteStream(b"".join(held))))
+        return Outcome(None, self._response(answer, httpx2.ByteStream(body)))
 
     async def _error_event(
         self, attempt: Attempt, answer: AsyncOnTheWire, held: list[bytes]
     ) -> Outcome:
-        step = self._call.failed(attempt, Failure.ERROR_EVENT)
+        step = tell(self._seen, self._call.failed, attempt, Failure.ERROR_EVENT)
         if step is None:
             return Outcome(None, self._response(answer, self._tracked(attempt, answer, held)))
         await self._drop(answer, str(Failure.ERROR_EVENT))
@@ -223,7 +236,7 @@ class AsyncExchange:
         complete = False
         if self._call.could_retry(status):
             complete = await self._read_error(attempt, answer, held)
-        step = self._call.answered(attempt, status, retry_after(answer.headers))
+        step = tell(self._seen, self._call.answered, attempt, status, retry_after(answer.headers))
         if step is None and complete:
             return await self._whole(attempt, answer, held)
         if step is None:
@@ -249,14 +262,14 @@ class AsyncExchange:
         return True
 
     async def _drop(self, answer: AsyncOnTheWire, error: str = "") -> None:
-        if self._span is not None:
-            self._span.end_attempt(answer.status, error)
+        if self._seen is not None:
+            self._seen.end_attempt(answer.status, error)
         await answer.aclose()
 
     def _tracked(
         self, attempt: Attempt, answer: AsyncOnTheWire, held: list[bytes]
     ) -> AsyncTrackedStream:
-        return AsyncTrackedStream(answer, self._call, attempt, self._span, held)
+        return AsyncTrackedStream(answer, self._call, attempt, self._seen, held)
 
     def _response(self, answer: AsyncOnTheWire, stream: httpx2.AsyncByteStream) -> httpx2.Response:
         extensions = dict(answer.extensions)

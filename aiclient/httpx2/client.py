@@ -14,6 +14,7 @@ from ..balancer import DEFAULT, Balancer
 from ..core.pickers import Picker
 from ..endpoint import Endpoint
 from ..errors import ConfigurationError
+from ..health_check import HealthCheck
 from ..settings import BreakerPolicy, Deadlines, OutlierPolicy, RetryPolicy
 from .async_transport import AsyncBalancedTransport
 from .sync_transport import BalancedTransport
@@ -22,8 +23,8 @@ __all__ = ["AsyncClient", "Client"]
 
 # As the AI SDKs have it: httpx2's own 5 s would turn every long answer into a fault and a retry.
 _TIMEOUT = httpx2.Timeout(600.0, connect=5.0)
-_BASE_URL = "http://aiclient.invalid"
 _POLL_SECONDS = 0.02
+_MOST_KNOWN_URLS = 256
 _BYPASSES = ("proxy", "mounts", "transport")
 _FOR_TRANSPORT = ("verify", "cert", "trust_env", "http1", "http2", "limits")
 _FOR_HTTPX = frozenset(inspect.signature(httpx2.Client.__init__).parameters) - {"self", *_BYPASSES}
@@ -47,19 +48,60 @@ def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     if "trust_env" in transport:
         options["trust_env"] = transport["trust_env"]
     options.setdefault("timeout", _TIMEOUT)
-    if not options.get("base_url"):
-        options["base_url"] = _BASE_URL
     return transport, options
+
+
+class _KnownURLs:
+    """What httpx2 made of relative URLs: to parse each of them twice is a tenth of a call's cost."""
+
+    def __init__(self) -> None:
+        self._base: httpx2.URL | None = None
+        self._known: dict[str, httpx2.URL] = {}
+
+    def build(
+        self,
+        build: Callable[..., httpx2.Request],
+        client: httpx2.Client | httpx2.AsyncClient,
+        method: str,
+        url: httpx2.URL | str,
+        options: dict[str, Any],
+    ) -> httpx2.Request:
+        """The request that `build` makes, with a URL it knows already instead of a new one."""
+        if type(url) is not str:
+            return build(method, url, **options)
+        if self._base is not client.base_url:
+            self._base, self._known = client.base_url, {}
+        known = self._known
+        seen = known.get(url)
+        if seen is not None:
+            return build(method, seen, **options)
+        request = build(method, url, **options)
+        # With parameters it is another URL, and they change from call to call.
+        if options.get("params") is None and not client.params:
+            if len(known) >= _MOST_KNOWN_URLS:
+                known.clear()
+            known[url] = request.url
+        return request
+
+
+class _Cookies(httpx2.Cookies):
+    """A client's cookies; an answer that brings none is not searched for them."""
+
+    def extract_cookies(self, response: httpx2.Response) -> None:
+        if "set-cookie" in response.headers:
+            super().extract_cookies(response)
 
 
 class Client(httpx2.Client):
     """An `httpx2.Client` whose requests go to whichever node is best.
 
     Args:
-        nodes: An iterable of URLs and `Endpoint`s, a str of comma-separated URLs, or a
-            `Balancer` (which then has the policies, and is closed by who made it).
+        nodes: An iterable of URLs and `Endpoint`s, a str of comma-separated URLs, a discovery URL
+            such as `dns://llm:8000`, a `Discovery`, or a `Balancer` (which then has the policies,
+            and is closed by who made it).
         picker: Which node gets a call. Default `LeastLoad()`.
         retry, breaker, outlier, deadlines: See these classes; None switches one off.
+        health_check: Checks the nodes in the background. Default None: not at all.
         transport_factory: Makes the transport under a node, from its `Endpoint`, instead of our
             own connections.
         httpx_options: Everything else `httpx2.Client` takes, but for `proxy`, `mounts` and
@@ -71,6 +113,9 @@ class Client(httpx2.Client):
         ConfigurationError: for a value that is not allowed.
     """
 
+    # Asked by OpenTelemetry's instrumentors of httpx2: we trace each attempt ourselves.
+    _is_instrumented_by_opentelemetry = True
+
     def __init__(
         self,
         nodes: object,
@@ -80,6 +125,7 @@ class Client(httpx2.Client):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = DEFAULT,
+        health_check: HealthCheck | None = DEFAULT,
         transport_factory: Callable[[Endpoint], httpx2.BaseTransport] | None = None,
         **httpx_options: Any,
     ) -> None:
@@ -91,15 +137,33 @@ class Client(httpx2.Client):
             breaker=breaker,
             outlier=outlier,
             deadlines=deadlines,
+            health_check=health_check,
             transport_factory=transport_factory,
             **for_transport,
         )
+        self._urls = _KnownURLs()
+        if not for_client.get("base_url"):
+            for_client["base_url"] = self.balancer.service
         super().__init__(transport=self._balanced, **for_client)
+        self._kept_cookies = _Cookies(for_client.get("cookies"))
+
+    def build_request(self, method: str, url: httpx2.URL | str, **options: Any) -> httpx2.Request:
+        """As httpx2 does, and its arguments."""
+        return self._urls.build(super().build_request, self, method, url, options)
 
     @property
     def balancer(self) -> Balancer:
         """The balancer that chooses the nodes."""
         return self._balanced.balancer
+
+    @property
+    def cookies(self) -> httpx2.Cookies:
+        """The cookies of the service, whichever node set them."""
+        return self._kept_cookies
+
+    @cookies.setter
+    def cookies(self, cookies: Any) -> None:
+        self._kept_cookies = _Cookies(cookies)
 
     def close(self, *, finish: float = 0.0) -> None:
         """Close the client and its connections.
@@ -125,6 +189,8 @@ class AsyncClient(httpx2.AsyncClient):
     The arguments are those of `Client`.
     """
 
+    _is_instrumented_by_opentelemetry = True
+
     def __init__(
         self,
         nodes: object,
@@ -134,6 +200,7 @@ class AsyncClient(httpx2.AsyncClient):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = DEFAULT,
+        health_check: HealthCheck | None = DEFAULT,
         transport_factory: Callable[[Endpoint], httpx2.AsyncBaseTransport] | None = None,
         **httpx_options: Any,
     ) -> None:
@@ -145,15 +212,33 @@ class AsyncClient(httpx2.AsyncClient):
             breaker=breaker,
             outlier=outlier,
             deadlines=deadlines,
+            health_check=health_check,
             transport_factory=transport_factory,
             **for_transport,
         )
+        self._urls = _KnownURLs()
+        if not for_client.get("base_url"):
+            for_client["base_url"] = self.balancer.service
         super().__init__(transport=self._balanced, **for_client)
+        self._kept_cookies = _Cookies(for_client.get("cookies"))
+
+    def build_request(self, method: str, url: httpx2.URL | str, **options: Any) -> httpx2.Request:
+        """As httpx2 does, and its arguments."""
+        return self._urls.build(super().build_request, self, method, url, options)
 
     @property
     def balancer(self) -> Balancer:
         """The balancer that chooses the nodes."""
         return self._balanced.balancer
+
+    @property
+    def cookies(self) -> httpx2.Cookies:
+        """The cookies of the service, whichever node set them."""
+        return self._kept_cookies
+
+    @cookies.setter
+    def cookies(self, cookies: Any) -> None:
+        self._kept_cookies = _Cookies(cookies)
 
     async def aclose(self, *, finish: float = 0.0) -> None:
         """Close the client and its connections.

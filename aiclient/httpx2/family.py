@@ -19,6 +19,7 @@ from ..wire.options import Journey
 
 __all__ = [
     "DeadlineExceeded",
+    "DiscoveryError",
     "NoNodeAvailable",
     "RedirectRefused",
     "StreamInterrupted",
@@ -44,6 +45,10 @@ class DeadlineExceeded(errors.DeadlineExceeded, httpx2.TimeoutException):
     """A `Deadlines` limit has passed."""
 
 
+class DiscoveryError(errors.DiscoveryError, httpx2.ConnectError):
+    """No nodes have been found yet."""
+
+
 class StreamInterrupted(errors.StreamInterrupted, httpx2.ReadError):
     """A node broke off an answer of which the caller had already received a part."""
 
@@ -66,6 +71,7 @@ class BalancerClosed(errors.BalancerError, httpx2.TransportError):
 
 _OURS: dict[type[errors.BalancerError], type[Exception]] = {
     errors.NoNodeAvailable: NoNodeAvailable,
+    errors.DiscoveryError: DiscoveryError,
     errors.DeadlineExceeded: DeadlineExceeded,
     errors.StreamInterrupted: StreamInterrupted,
     errors.RedirectRefused: RedirectRefused,
@@ -94,6 +100,8 @@ _MEANING: list[tuple[type[Exception], Failure]] = [
     (httpx2.PoolTimeout, Failure.POOL_TIMEOUT),
     (httpx2.TimeoutException, Failure.TIMEOUT),
     (httpx2.ConnectError, Failure.CONNECT),
+    # A source of nodes may name one that no HTTP client can speak to.
+    (httpx2.UnsupportedProtocol, Failure.CONNECT),
     (httpx2.ProxyError, Failure.CONNECT),
     (httpx2.NetworkError, Failure.RESET),
     (httpx2.RemoteProtocolError, Failure.GARBAGE),

@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import httpx2
 
 from ..balancer import Balancer
 from ..core.attempt import Attempt
-from ..core.call import CallReport, Step
+from ..core.call import Step
 from ..core.holdback import Hold, Opening
+from ..core.report import CallReport
 from ..core.verdict import Failure
 from ..errors import BalancerError, NoNodeAvailable, note_attempts
+from ..telemetry.calls import CallTelemetry, Telemetry, tell
 from ..transports.opening import no_node_answer, open_call, retry_after
 from ..transports.redirects import REDIRECTS, check_authority, rewritten
 from ..wire.options import Journey
@@ -22,9 +23,6 @@ from .family import check_location, detail_of, translated, verdict_on
 from .sync_answers import SyncOnTheWire, SyncTrackedStream
 from .sync_delegate import SyncDelegate
 from .sync_wire import SyncWire
-
-if TYPE_CHECKING:
-    from ..telemetry.spans import CallSpan
 
 __all__ = ["SyncShell"]
 
@@ -47,20 +45,20 @@ class SyncShell:
         self,
         balancer: Balancer,
         wire: SyncWire | SyncDelegate,
-        call_span: Callable[[httpx2.Request, object], CallSpan | None],
+        telemetry: Telemetry,
     ) -> None:
         self.balancer = balancer
         self.wire = wire
         self.closing = False
-        self._call_span = call_span
+        self._telemetry = telemetry
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        span = self._call_span(request, self.balancer.picker)
+        seen = self._telemetry.begin(request)
         try:
-            return SyncExchange(self, request, span).run()
+            return SyncExchange(self, request, seen).run()
         except BaseException as exc:
-            if span is not None:
-                span.end(None, type(exc).__name__)
+            if seen is not None:
+                seen.end(None, type(exc).__name__)
             if isinstance(exc, NoNodeAvailable) and self.balancer.answers_without_node:
                 status, headers, body = no_node_answer(exc)
                 return httpx2.Response(status, headers=headers, content=body)
@@ -80,15 +78,18 @@ class SyncShell:
 class SyncExchange:
     """One call on its way: its request, and what is told about it."""
 
-    __slots__ = ("_authority", "_call", "_request", "_shell", "_span")
+    __slots__ = ("_authority", "_call", "_request", "_seen", "_shell")
 
-    def __init__(self, shell: SyncShell, request: httpx2.Request, span: CallSpan | None) -> None:
+    def __init__(
+        self, shell: SyncShell, request: httpx2.Request, seen: CallTelemetry | None
+    ) -> None:
         url = request.url
         self._authority = (url.scheme, url.raw_host, url.port)
         check_authority(request.extensions, self._authority)
         self._shell = shell
         self._request = request
-        self._span = span
+        # Told of each step, where somebody listens.
+        self._seen = seen
         self._call = open_call(
             shell.balancer,
             request.method,
@@ -97,6 +98,8 @@ class SyncExchange:
             _replayable_body(request),
             request.extensions.get("aiclient"),
         )
+        if seen is not None:
+            seen.follow(self._call)
 
     def run(self) -> httpx2.Response:
         """Go through the call's steps to its last outcome."""
@@ -109,6 +112,8 @@ class SyncExchange:
             elif step is not None:
                 time.sleep(step)
                 step = self._call.resume()
+                if step is None and last.response is not None and self._seen is not None:
+                    self._seen.end(last.response.status_code)  # it had been put by
             if step is not None:
                 continue
             if last.response is not None:
@@ -137,32 +142,38 @@ class SyncExchange:
             if answer is not None:
                 answer.close()
             raise
-        if held and not attempt.answered:
-            return self._error_event(attempt, answer, held)
         if complete:
             return self._whole(attempt, answer, held)
+        if held and not attempt.answered:
+            return self._error_event(attempt, answer, held)
         return Outcome(None, self._response(answer, self._tracked(attempt, answer, held)))
 
     def _failed(self, attempt: Attempt, exc: Exception, journey: Journey) -> Outcome:
         failure, error = verdict_on(exc, attempt, journey)
         if self._shell.closing:
             failure = Failure.CANCELLED
-        if self._span is not None:
-            self._span.end_attempt(None, type(error).__name__)
-        return Outcome(self._call.failed(attempt, failure, detail_of(exc)), error=error)
+        if self._seen is not None:
+            self._seen.connected(journey.peer)
+        step = tell(self._seen, self._call.failed, attempt, failure, detail_of(exc))
+        if self._seen is not None:
+            self._seen.end_attempt(None, type(error).__name__)
+        return Outcome(step, error=error)
 
     def _send(self, attempt: Attempt, journey: Journey) -> SyncOnTheWire:
         request = self._request
         facts = self._call.facts
-        added = self._span.begin_attempt(attempt) if self._span is not None else []
+        added = self._seen.begin_attempt(attempt) if self._seen is not None else []
         deadline = self._call.deadline_header()
         if deadline is not None:
             added = [*added, deadline]
         assert facts is not None
         assert isinstance(request.stream, httpx2.SyncByteStream)
-        return self._shell.wire.send(
+        answer = self._shell.wire.send(
             attempt, journey, facts, added, request.stream, request.extensions
         )
+        if self._seen is not None:
+            self._seen.connected(journey.peer)
+        return answer
 
     def _hold(self, attempt: Attempt, answer: SyncOnTheWire) -> tuple[list[bytes], bool]:
         """Read as much ahead as the call wants held; whether that was all of it."""
@@ -172,13 +183,13 @@ class SyncExchange:
             if answer.status == 101:
                 self._begun(attempt)  # from here on it is not HTTP
             return held, False
-        opening = Opening(hold)
+        opening = Opening(hold) if hold is not Hold.WHOLE else None
         size = 0
         for piece in answer.parts:
             held.append(piece)
             size += len(piece)
             attempt.node.last_byte_at = attempt.balancer.clock()
-            if hold is not Hold.WHOLE:
+            if opening is not None:
                 if not opening.feed(piece):
                     continue
                 if opening.is_error:
@@ -187,26 +198,28 @@ class SyncExchange:
                 continue
             self._begun(attempt)
             return [b"".join(held)], False
-        if opening.is_error:
-            return held, False
-        self._begun(attempt)
-        return held, True
+        return held, opening is None or not opening.is_error
 
     def _begun(self, attempt: Attempt) -> None:
-        self._call.delivered(attempt)
-        if self._span is not None:
-            self._span.first_byte()
+        tell(self._seen, self._call.delivered, attempt)
+        if self._seen is not None:
+            self._seen.first_byte()
 
     def _whole(self, attempt: Attempt, answer: SyncOnTheWire, held: list[bytes]) -> Outcome:
         """All of it is here: the node and its connection are free again."""
-        attempt.finish()
-        if self._span is not None:
-            self._span.end(answer.status)
+        good = not attempt.done
+        body = b"".join(held)
+        tell(self._seen, self._call.complete, attempt)
+        if self._seen is not None:
+            if good:
+                self._seen.first_byte()
+            self._seen.piece(body)
+            self._seen.end(answer.status)
         answer.close()
-        return Outcome(None, self._response(answer, httpx2.ByteStream(b"".join(held))))
+        return Outcome(None, self._response(answer, httpx2.ByteStream(body)))
 
     def _error_event(self, attempt: Attempt, answer: SyncOnTheWire, held: list[bytes]) -> Outcome:
-        step = self._call.failed(attempt, Failure.ERROR_EVENT)
+        step = tell(self._seen, self._call.failed, attempt, Failure.ERROR_EVENT)
         if step is None:
             return Outcome(None, self._response(answer, self._tracked(attempt, answer, held)))
         self._drop(answer, str(Failure.ERROR_EVENT))
@@ -221,7 +234,7 @@ class SyncExchange:
         complete = False
         if self._call.could_retry(status):
             complete = self._read_error(attempt, answer, held)
-        step = self._call.answered(attempt, status, retry_after(answer.headers))
+        step = tell(self._seen, self._call.answered, attempt, status, retry_after(answer.headers))
         if step is None and complete:
             return self._whole(attempt, answer, held)
         if step is None:
@@ -245,14 +258,14 @@ class SyncExchange:
         return True
 
     def _drop(self, answer: SyncOnTheWire, error: str = "") -> None:
-        if self._span is not None:
-            self._span.end_attempt(answer.status, error)
+        if self._seen is not None:
+            self._seen.end_attempt(answer.status, error)
         answer.close()
 
     def _tracked(
         self, attempt: Attempt, answer: SyncOnTheWire, held: list[bytes]
     ) -> SyncTrackedStream:
-        return SyncTrackedStream(answer, self._call, attempt, self._span, held)
+        return SyncTrackedStream(answer, self._call, attempt, self._seen, held)
 
     def _response(self, answer: SyncOnTheWire, stream: httpx2.SyncByteStream) -> httpx2.Response:
         extensions = dict(answer.extensions)

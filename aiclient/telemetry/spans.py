@@ -10,36 +10,51 @@ from typing import TYPE_CHECKING, Any, Protocol
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from .events import Causing
+from .labels import METHODS, reason_of
+
 if TYPE_CHECKING:
     from ..core.attempt import Attempt
 
-__all__ = ["CallSpan", "call_span"]
+__all__ = ["CallSpan", "Request", "call_span"]
 
+_NAMES = {method: f"aiclient {method}" for method in METHODS}
 _tracer = trace.get_tracer("aiclient")
 
 
 class CallSpan:
     """The call's span and the one of the attempt under way. Ended exactly once each."""
 
-    __slots__ = ("_attempt", "_attempts", "_call", "_method", "_path")
+    __slots__ = (
+        "_attempt",
+        "_attempts",
+        "_call",
+        "_method",
+        "_path",
+        "_peer",
+        "_picker",
+        "_service",
+    )
 
-    def __init__(self, span: Span, method: str, path: str) -> None:
-        self._call: Span | None = span
+    def __init__(self, span: Span, method: str, url: Any, picker: str) -> None:
+        self._call = span
         self._attempt: Span | None = None
         self._attempts = 0
+        self._peer: object = None
         self._method = method
-        self._path = path
+        self._path: str = url.path
+        self._service: str = url.host
+        self._picker = picker
 
     def begin_attempt(self, attempt: Attempt) -> list[tuple[bytes, bytes]]:
         """Start the attempt's span; returns the headers that carry it to the node."""
         call = self._call
-        if call is None:
-            return []
         self._attempts += 1
         context = trace.set_span_in_context(call)
         if call.is_recording():
+            self._peer = None
             self._attempt = _tracer.start_span(
-                self._method,
+                METHODS.get(self._method, "HTTP"),
                 context,
                 SpanKind.CLIENT,
                 attributes=self._attributes(attempt),
@@ -54,7 +69,7 @@ class CallSpan:
     def _attributes(self, attempt: Attempt) -> dict[str, Any]:
         endpoint = attempt.endpoint
         attributes: dict[str, Any] = {
-            "http.request.method": self._method,
+            "http.request.method": METHODS.get(self._method, "_OTHER"),
             "server.address": endpoint.host,
             "server.port": endpoint.port,
             # Neither credentials nor a query, which may hold some: an endpoint has none.
@@ -65,8 +80,16 @@ class CallSpan:
         }
         if attempt.number > 1:
             attributes["http.request.resend_count"] = attempt.number - 1
-            attributes["aiclient.retry_of"] = attempt.retry_of
+            attributes["aiclient.retry_of"] = reason_of(attempt.retry_of)
         return attributes
+
+    def connected(self, peer: object) -> None:
+        """The attempt's request went to this address."""
+        self._peer = peer
+
+    def cause(self) -> Causing:
+        """While this is entered, what the balancer tells is the attempt's doing."""
+        return Causing(self._attempt)
 
     def first_byte(self) -> None:
         if self._attempt is not None:
@@ -76,35 +99,47 @@ class CallSpan:
         span, self._attempt = self._attempt, None
         if span is None:
             return
+        # All at once: each time costs the SDK a lock.
+        attributes: dict[str, Any] = {}
+        peer = self._peer
+        if isinstance(peer, tuple):
+            attributes["network.peer.address"] = str(peer[0])
+            attributes["network.peer.port"] = peer[1]
+        elif peer is not None:
+            attributes["network.peer.address"] = str(peer)
         if status is not None:
-            span.set_attribute("http.response.status_code", status)
+            attributes["http.response.status_code"] = status
         if error or (status is not None and status >= 400):
-            span.set_attribute("error.type", error or str(status))
+            attributes["error.type"] = error or str(status)
             span.set_status(Status(StatusCode.ERROR, error or None))
+        span.set_attributes(attributes)
         span.end()
 
     def end(self, status: int | None, error: str = "") -> None:
         """The call is over: its answer is complete, or it failed."""
         self.end_attempt(status, error)
-        span, self._call = self._call, None
-        if span is None:
-            return
+        span = self._call
         if span.is_recording():
-            span.set_attribute("aiclient.attempts", self._attempts)
+            attributes: dict[str, Any] = {
+                "aiclient.service": self._service,
+                "aiclient.picker": self._picker,
+                "aiclient.attempts": self._attempts,
+            }
             if status is not None:
-                span.set_attribute("http.response.status_code", status)
+                attributes["http.response.status_code"] = status
             if error:
-                span.set_attribute("error.type", error)
+                attributes["error.type"] = error
                 span.set_status(Status(StatusCode.ERROR, error))
+            span.set_attributes(attributes)
         span.end()
 
-    def __del__(self) -> None:
-        # The answer was dropped half-read: nobody else will end them.
-        if getattr(self, "_call", None) is not None:
-            self.end(None, "dropped")
+    def ids(self) -> dict[str, str]:
+        """Where to find the call among all traces."""
+        found = self._call.get_span_context()
+        return {"trace_id": f"{found.trace_id:032x}", "span_id": f"{found.span_id:016x}"}
 
 
-class _Request(Protocol):
+class Request(Protocol):
     """What is read of either httpx family's request."""
 
     @property
@@ -113,16 +148,10 @@ class _Request(Protocol):
     def url(self) -> Any: ...
 
 
-def call_span(request: _Request, picker: object) -> CallSpan | None:
+def call_span(request: Request, picker: object) -> CallSpan | None:
     """Start the span of a call; None where there is nothing to see or to carry on."""
-    span = _tracer.start_span("aiclient call")
-    recording = span.is_recording()
-    if not recording and not span.get_span_context().is_valid:
+    method = request.method
+    span = _tracer.start_span(_NAMES.get(method, "aiclient HTTP"))
+    if not span.is_recording() and not span.get_span_context().is_valid:
         return None
-    method, url = request.method, request.url
-    if recording:
-        span.update_name(f"aiclient {method}")
-        span.set_attributes(
-            {"aiclient.service": url.host, "aiclient.picker": type(picker).__name__}
-        )
-    return CallSpan(span, method, url.path)
+    return CallSpan(span, method, request.url, type(picker).__name__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import httpx
 
@@ -11,13 +11,11 @@ from ..core.call import Call
 from ..core.holdback import is_error_event
 from ..core.verdict import Failure
 from ..errors import note_attempts
+from ..telemetry.calls import CallTelemetry, tell
 from ..wire.async_delegate import AsyncDelegateAnswer
 from ..wire.async_wire import AsyncAnswer
 from ..wire.options import Journey
 from .httpx_family import detail_of, interrupted, translated, verdict_on
-
-if TYPE_CHECKING:
-    from ..telemetry.spans import CallSpan
 
 __all__ = ["AsyncOnTheWire", "AsyncTrackedStream"]
 
@@ -36,13 +34,13 @@ class AsyncTrackedStream(httpx.AsyncByteStream):
         answer: AsyncOnTheWire,
         call: Call,
         attempt: Attempt,
-        span: CallSpan | None,
+        seen: CallTelemetry | None,
         held: list[bytes],
     ) -> None:
         self._answer = answer
         self._call = call
         self._attempt = attempt
-        self._span = span
+        self._seen = seen
         self._held = held
         self._ended = False
 
@@ -51,7 +49,10 @@ class AsyncTrackedStream(httpx.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         if self._held:
-            return self._held.pop(0)
+            piece = self._held.pop(0)
+            if self._seen is not None:
+                self._seen.piece(piece)
+            return piece
         if self._ended:
             raise StopAsyncIteration
         try:
@@ -68,26 +69,26 @@ class AsyncTrackedStream(httpx.AsyncByteStream):
             raise self._interrupted(Overdue(Failure.DEADLINE))
         if attempt.first_byte_at is None and not attempt.done:
             self._begun(piece)
+        if self._seen is not None:
+            self._seen.piece(piece)
         return piece
 
     def _begun(self, piece: bytes) -> None:
         attempt = self._attempt
         if attempt.status is None and is_error_event(piece):
             # The caller's, as it is: there was nothing to replace it with.
-            attempt.fault(Failure.ERROR_EVENT)
+            tell(self._seen, attempt.fault, Failure.ERROR_EVENT)
             return
-        self._call.delivered(attempt)
-        if self._span is not None:
-            self._span.first_byte()
+        tell(self._seen, self._call.delivered, attempt)
+        if self._seen is not None:
+            self._seen.first_byte()
 
     def _complete(self) -> None:
         if not self._ended:
             self._ended = True
-            if not self._attempt.done:
-                self._call.delivered(self._attempt)
-                self._attempt.finish()
-            if self._span is not None:
-                self._span.end(self._answer.status)
+            self._call.complete(self._attempt)
+            if self._seen is not None:
+                self._seen.end(self._answer.status)
 
     def _interrupted(self, exc: Exception) -> Exception:
         self._ended = True
@@ -99,20 +100,20 @@ class AsyncTrackedStream(httpx.AsyncByteStream):
         elif attempt.done:
             pass  # an error's body: the attempt has been judged by its status
         else:
-            attempt.fault(failure, detail_of(exc))
+            tell(self._seen, attempt.fault, failure, detail_of(exc))
         if not late and failure is not Failure.DEADLINE and attempt.status is None:
             error = interrupted(exc, error, attempt.node.label)
         elif late:
             error = translated(Overdue(Failure.DEADLINE), attempt)
         note_attempts(error, self._call.records())
-        if self._span is not None:
-            self._span.end(self._answer.status, str(failure))
+        if self._seen is not None:
+            self._seen.end(self._answer.status, str(failure))
         return error
 
     async def aclose(self) -> None:
         if not self._ended:
             self._ended = True
             self._attempt.release("closed before its end")
-            if self._span is not None:
-                self._span.end(self._answer.status)
+            if self._seen is not None:
+                self._seen.end(self._answer.status)
         await self._answer.aclose()

@@ -11,6 +11,7 @@ import httpx
 from ..balancer import DEFAULT, Balancer, balancer_for
 from ..core.pickers import Picker
 from ..endpoint import Endpoint
+from ..health_check import HealthCheck
 from ..settings import BreakerPolicy, Deadlines, OutlierPolicy, RetryPolicy
 from .connection_options import ConnectionOptions
 
@@ -28,7 +29,7 @@ class AsyncBalancedTransport(httpx.AsyncBaseTransport):
     Args:
         nodes: As for `Balancer`; or a `Balancer`, which then has the policies and is closed by
             who made it.
-        picker, retry, breaker, outlier, deadlines: As for `Balancer`.
+        picker, retry, breaker, outlier, deadlines, health_check: As for `Balancer`.
         transport_factory: Makes the transport under a node, from its `Endpoint`, instead of our
             own connections: another HTTP library's, a Unix socket's, a proxy's. Stall detection
             then cannot wake a call, and deadlines are as exact as that transport's timeouts.
@@ -49,6 +50,7 @@ class AsyncBalancedTransport(httpx.AsyncBaseTransport):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = DEFAULT,
+        health_check: HealthCheck | None = DEFAULT,
         transport_factory: Callable[[Endpoint], httpx.AsyncBaseTransport] | None = None,
         verify: Any = True,
         cert: Any = None,
@@ -65,12 +67,13 @@ class AsyncBalancedTransport(httpx.AsyncBaseTransport):
             "breaker": breaker,
             "outlier": outlier,
             "deadlines": deadlines,
+            "health_check": health_check,
         }
         connections = ConnectionOptions(
             verify, cert, trust_env, http1, http2, limits, local_address, socket_options
         )
         connections.check(transport_factory)
-        self._balancer, self.owned = balancer_for(nodes, policies)
+        self._balancer, self.owned = balancer_for(nodes, policies, connections.context)
         connections.check_nodes(self._balancer.endpoints)
         if transport_factory is None and http2:
             transport_factory = self._multiplexing(connections)
@@ -82,14 +85,17 @@ class AsyncBalancedTransport(httpx.AsyncBaseTransport):
         factory: Callable[[Endpoint], httpx.AsyncBaseTransport] | None,
     ) -> AsyncShell:
         # Here, not above: importing aiclient must not load httpcore, TLS and telemetry.
-        from ..telemetry.spans import call_span
+        from ..telemetry.calls import Telemetry
         from ..wire.async_delegate import AsyncDelegate
         from ..wire.async_wire import AsyncWire
         from .async_shell import AsyncShell
 
+        def shell(wire: AsyncWire | AsyncDelegate) -> AsyncShell:
+            return AsyncShell(self._balancer, wire, Telemetry(self._balancer, wire))
+
         if factory is not None:
-            return AsyncShell(self._balancer, AsyncDelegate(factory), call_span)
-        return AsyncShell(self._balancer, AsyncWire(connections.for_wire()), call_span)
+            return shell(AsyncDelegate(factory))
+        return shell(AsyncWire(connections.for_wire()))
 
     @staticmethod
     def _multiplexing(

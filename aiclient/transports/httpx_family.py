@@ -18,6 +18,7 @@ from ..wire.options import Journey
 
 __all__ = [
     "DeadlineExceeded",
+    "DiscoveryError",
     "NoNodeAvailable",
     "RedirectRefused",
     "StreamInterrupted",
@@ -43,6 +44,10 @@ class DeadlineExceeded(errors.DeadlineExceeded, httpx.TimeoutException):
     """A `Deadlines` limit has passed."""
 
 
+class DiscoveryError(errors.DiscoveryError, httpx.ConnectError):
+    """No nodes have been found yet."""
+
+
 class StreamInterrupted(errors.StreamInterrupted, httpx.ReadError):
     """A node broke off an answer of which the caller had already received a part."""
 
@@ -65,6 +70,7 @@ class BalancerClosed(errors.BalancerError, httpx.TransportError):
 
 _OURS: dict[type[errors.BalancerError], type[Exception]] = {
     errors.NoNodeAvailable: NoNodeAvailable,
+    errors.DiscoveryError: DiscoveryError,
     errors.DeadlineExceeded: DeadlineExceeded,
     errors.StreamInterrupted: StreamInterrupted,
     errors.RedirectRefused: RedirectRefused,
@@ -93,6 +99,8 @@ _MEANING: list[tuple[type[Exception], Failure]] = [
     (httpx.PoolTimeout, Failure.POOL_TIMEOUT),
     (httpx.TimeoutException, Failure.TIMEOUT),
     (httpx.ConnectError, Failure.CONNECT),
+    # A source of nodes may name one that no HTTP client can speak to.
+    (httpx.UnsupportedProtocol, Failure.CONNECT),
     (httpx.ProxyError, Failure.CONNECT),
     (httpx.NetworkError, Failure.RESET),
     (httpx.RemoteProtocolError, Failure.GARBAGE),

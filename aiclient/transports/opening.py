@@ -16,24 +16,22 @@ from ..settings import NO_OPTIONS, CallOptions
 
 __all__ = ["no_node_answer", "open_call", "options_for", "retry_after"]
 
+_MARKS = (b"x-", b"X-")
 _PREFIX = b"x-aiclient-"
 _SDK_RETRIES = b"x-stainless-retry-count"
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 _MOST_RETRY_AFTER = 3600.0
 
 
-def options_for(headers: Iterable[tuple[bytes, bytes]], extension: object) -> CallOptions:
+def options_for(found: list[tuple[bytes, bytes]], extension: object) -> CallOptions:
     """The options a call brings: its extension, over its headers, over the blocks around it.
+
+    `found`: its `x-aiclient-*` headers, lower case and without that prefix.
 
     Raises:
         ConfigurationError: one of them is not allowed.
     """
     options = current_options()
-    found = [
-        (name[len(_PREFIX) :].lower(), value)
-        for name, value in headers
-        if name[:11].lower() == _PREFIX
-    ]
     if found:
         options = _from_headers(found).over(options)
     if extension is None:
@@ -87,15 +85,17 @@ def open_call(
         ConfigurationError: an option it brings is not allowed.
     """
     facts = RequestFacts(method, target.decode("ascii"), headers, body, body is not None)
-    return Call(balancer, facts, options_for(headers, extension), resent=_resent(headers))
-
-
-def _resent(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether the caller's SDK says that this is a retry of its own."""
-    return any(
-        len(name) == 23 and name.lower() == _SDK_RETRIES and value.strip() not in (b"", b"0")
-        for name, value in headers
-    )
+    found = []
+    resent = False
+    for name, value in headers:
+        if name[:2] in _MARKS:
+            name = name.lower()
+            if name.startswith(_PREFIX):
+                found.append((name[len(_PREFIX) :], value))
+            elif name == _SDK_RETRIES:
+                # The caller's SDK says that this is a retry of its own.
+                resent = value.strip() not in (b"", b"0")
+    return Call(balancer, facts, options_for(found, extension), resent=resent)
 
 
 def retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:

@@ -12,6 +12,7 @@ import httpx
 from ..balancer import DEFAULT, Balancer, balancer_for
 from ..core.pickers import Picker
 from ..endpoint import Endpoint
+from ..health_check import HealthCheck
 from ..settings import BreakerPolicy, Deadlines, OutlierPolicy, RetryPolicy
 from .connection_options import ConnectionOptions
 
@@ -29,7 +30,7 @@ class BalancedTransport(httpx.BaseTransport):
     Args:
         nodes: As for `Balancer`; or a `Balancer`, which then has the policies and is closed by
             who made it.
-        picker, retry, breaker, outlier, deadlines: As for `Balancer`.
+        picker, retry, breaker, outlier, deadlines, health_check: As for `Balancer`.
         transport_factory: Makes the transport under a node, from its `Endpoint`, instead of our
             own connections: another HTTP library's, a Unix socket's, a proxy's. Stall detection
             then cannot wake a call, and deadlines are as exact as that transport's timeouts.
@@ -50,6 +51,7 @@ class BalancedTransport(httpx.BaseTransport):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = DEFAULT,
+        health_check: HealthCheck | None = DEFAULT,
         transport_factory: Callable[[Endpoint], httpx.BaseTransport] | None = None,
         verify: Any = True,
         cert: Any = None,
@@ -66,12 +68,13 @@ class BalancedTransport(httpx.BaseTransport):
             "breaker": breaker,
             "outlier": outlier,
             "deadlines": deadlines,
+            "health_check": health_check,
         }
         connections = ConnectionOptions(
             verify, cert, trust_env, http1, http2, limits, local_address, socket_options
         )
         connections.check(transport_factory)
-        self._balancer, self.owned = balancer_for(nodes, policies)
+        self._balancer, self.owned = balancer_for(nodes, policies, connections.context)
         connections.check_nodes(self._balancer.endpoints)
         if transport_factory is None and http2:
             transport_factory = self._multiplexing(connections)
@@ -83,14 +86,17 @@ class BalancedTransport(httpx.BaseTransport):
         factory: Callable[[Endpoint], httpx.BaseTransport] | None,
     ) -> SyncShell:
         # Here, not above: importing aiclient must not load httpcore, TLS and telemetry.
-        from ..telemetry.spans import call_span
+        from ..telemetry.calls import Telemetry
         from ..wire.sync_delegate import SyncDelegate
         from ..wire.sync_wire import SyncWire
         from .sync_shell import SyncShell
 
+        def shell(wire: SyncWire | SyncDelegate) -> SyncShell:
+            return SyncShell(self._balancer, wire, Telemetry(self._balancer, wire))
+
         if factory is not None:
-            return SyncShell(self._balancer, SyncDelegate(factory), call_span)
-        return SyncShell(self._balancer, SyncWire(connections.for_wire()), call_span)
+            return shell(SyncDelegate(factory))
+        return shell(SyncWire(connections.for_wire()))
 
     @staticmethod
     def _multiplexing(

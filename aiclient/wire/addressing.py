@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from ..endpoint import Endpoint
 
-__all__ = ["Address", "RawHeaders"]
+__all__ = ["Address", "Outgoing", "RawHeaders"]
 
 RawHeaders = list[tuple[bytes, bytes]]
 _OWN_PREFIX = b"x-aiclient-"
@@ -15,12 +16,10 @@ _OWN_PREFIX = b"x-aiclient-"
 class Address:
     """What replaces the logical service's name in a request to this node."""
 
-    __slots__ = ("_host", "_own", "_replaced", "endpoint", "path", "port", "scheme", "tls_name")
+    __slots__ = ("_host", "_own", "_replaced", "endpoint", "path", "tls_name")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.scheme = endpoint.scheme.encode("ascii")
-        self.port = endpoint.port
         self.path = endpoint.path.encode("ascii")
         self.tls_name = endpoint.tls_name or endpoint.host
         self._host = (b"Host", (endpoint.host_header or endpoint.netloc).encode("latin-1"))
@@ -48,3 +47,32 @@ class Address:
             if name not in replaced and not name.startswith(_OWN_PREFIX):
                 headers.append(pair)
         return headers + self._own + added if self._own else headers + added
+
+
+class Outgoing:
+    """What httpcore's connections read of a request, and of its URL.
+
+    Its own classes would check once more, header by header, what the caller's library has checked.
+    """
+
+    __slots__ = ("extensions", "headers", "method", "origin", "stream", "target")
+
+    def __init__(
+        self,
+        method: str,
+        origin: object,
+        target: bytes,
+        headers: RawHeaders,
+        stream: object,
+        extensions: dict[str, Any],
+    ) -> None:
+        self.method = method.encode("ascii")
+        self.origin = origin
+        self.target = target
+        self.headers = headers
+        self.stream = stream
+        self.extensions = extensions
+
+    @property
+    def url(self) -> Outgoing:
+        return self

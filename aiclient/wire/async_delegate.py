@@ -12,10 +12,11 @@ from ..core.node import Node
 from ..endpoint import Endpoint
 from ..errors import ConfigurationError
 from ..facts import RequestFacts
+from ..telemetry.suppression import traced_already
 from .addressing import Address, RawHeaders
 from .async_connecting import is_over, place_of_work
 from .forking import forget_after_fork
-from .options import Journey
+from .options import Journey, peer_of
 
 __all__ = ["AsyncDelegate", "AsyncDelegateAnswer"]
 
@@ -73,7 +74,11 @@ class AsyncDelegate:
             stream=body,
             extensions=extensions,
         )
-        return AsyncDelegateAnswer(await transport.handle_async_request(request))
+        # The attempt has its span: whatever instruments that transport must not add another.
+        with traced_already():
+            response = await transport.handle_async_request(request)
+        journey.peer = peer_of(response.extensions.get("network_stream"))
+        return AsyncDelegateAnswer(response)
 
     async def _transport(self, node: Node) -> tuple[Address, httpx.AsyncBaseTransport]:
         place = place_of_work()

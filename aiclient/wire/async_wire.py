@@ -1,178 +1,29 @@
-"""One stack of exclusive HTTP/1.1 connections per node: the last one used is used next."""
+"""Sends a request over a connection of its node, and gives the connection back."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from typing import Any, cast
 
 import httpcore
 
 from ..core.attempt import Attempt
-from ..core.node import Node
 from ..errors import BalancerError
 from ..facts import RequestFacts
-from .addressing import Address, RawHeaders
+from .addressing import Outgoing, RawHeaders
 from .async_connecting import (
-    AsyncStream,
     is_over,
     open_stream,
     place_of_work,
     run_there,
     wind_up,
 )
-from .async_gate import AsyncGate
+from .async_room import AsyncConnection, AsyncRoom, AsyncStack, open_rooms
 from .forking import forget_after_fork
 from .options import Journey, WireOptions
 
 __all__ = ["AsyncAnswer", "AsyncWire"]
-
-
-class AsyncConnection:
-    """A connection that serves one call at a time."""
-
-    __slots__ = ("gone_stale_at", "http", "stream")
-
-    def __init__(self, http: httpcore.AsyncHTTP11Connection, stream: AsyncStream) -> None:
-        self.http = http
-        self.stream = stream
-        self.gone_stale_at: float | None = None
-
-    @property
-    def reusable(self) -> bool:
-        """Whether its answer is over, and nothing came behind it: the next caller must not get
-        what was not meant for it.
-        """
-        http = self.http
-        # httpcore tells only whether h11 is done, not what h11 has left over.
-        return http.is_idle() and not http._h11_state.trailing_data[0]
-
-    def usable(self, now: float) -> bool:
-        return (self.gone_stale_at is None or now < self.gone_stale_at) and self.stream.alive
-
-
-class Stack:
-    """The idle connections to one node, the latest on top."""
-
-    __slots__ = ("address", "idle", "node", "origin")
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.address = Address(node.endpoint)
-        self.idle: deque[AsyncConnection] = deque()
-        endpoint = node.endpoint
-        self.origin = httpcore.Origin(
-            endpoint.scheme.encode("ascii"), endpoint.host.encode("ascii"), endpoint.port
-        )
-
-
-# Dropped together with its client, a room would have its sockets finalised, with a warning, before
-# the client's finaliser could close them: this keeps it until then.
-_open_rooms: set[Room] = set()
-
-
-class Room:
-    """The connections of one event loop."""
-
-    def __init__(self, place: object, options: WireOptions) -> None:
-        self.place = place
-        self.gate = AsyncGate(options.max_connections)
-        self.stacks: dict[Node, Stack] = {}
-        self.busy: set[AsyncConnection] = set()
-        self.opening: set[Attempt] = set()
-        self.reap_at = 0.0
-        # No connection is kept any more; and none may be used any more.
-        self.closed = self.broken_off = False
-
-    def stack(self, node: Node) -> Stack:
-        stack = self.stacks.get(node)
-        if stack is None:
-            # Another thread may be doing the same: all take the first one's.
-            stack = self.stacks.setdefault(node, Stack(node))
-        if stack.address.endpoint is not node.endpoint:
-            stack.address = Address(node.endpoint)  # its headers, say; the connections stay good
-        return stack
-
-    @property
-    def in_use(self) -> int:
-        return len(self.busy) + len(self.opening)
-
-    @property
-    def idle_count(self) -> int:
-        # Counted when a limit asks: threads would lose steps of a running count.
-        return sum(len(stack.idle) for stack in list(self.stacks.values()))
-
-    def full(self, options: WireOptions) -> bool:
-        """Whether one more idle connection, now busy, would be too many."""
-        keep, most = options.max_keepalive, options.max_connections
-        if keep is not None and self.idle_count >= keep:
-            return True
-        return most is not None and self.in_use + self.idle_count > most
-
-    def take(self, stack: Stack, now: float) -> AsyncConnection | None:
-        idle = stack.idle
-        while True:
-            try:
-                connection = idle.pop()
-            except IndexError:
-                return None
-            if connection.usable(now):
-                connection.stream.idle = False
-                return connection
-            connection.stream.close()
-
-    def reap(self, now: float, every: float) -> None:
-        """Close what has expired and what leads to nodes that have left."""
-        self.reap_at = now + every
-        for node, stack in list(self.stacks.items()):
-            while True:
-                # Taken out before it is looked at: another thread may be taking it, too.
-                try:
-                    oldest = stack.idle.popleft()
-                except IndexError:
-                    break
-                if not node.gone and oldest.usable(now):
-                    stack.idle.appendleft(oldest)
-                    break
-                oldest.stream.close()
-            if node.gone:
-                self.stacks.pop(node, None)
-
-    def evict(self) -> None:
-        """Close one idle connection, whichever node's."""
-        for stack in list(self.stacks.values()):
-            try:
-                connection = stack.idle.popleft()
-            except IndexError:
-                continue
-            connection.stream.close()
-            return
-
-    def close_idle(self) -> None:
-        """Close what is idle, and what is busy after use; on the room's own event loop."""
-        self.closed = True
-        _open_rooms.discard(self)
-        while any(stack.idle for stack in list(self.stacks.values())):
-            self.evict()
-
-    def close(self) -> None:
-        """Close what is idle and break off what is busy; on the room's own event loop."""
-        self.broken_off = True
-        self.close_idle()
-        for connection in list(self.busy):
-            connection.stream.abort()
-
-    def abandon(self) -> None:
-        """Close the sockets without touching the event loop: it has gone."""
-        _open_rooms.discard(self)
-        for stack in self.stacks.values():
-            for connection in stack.idle:
-                connection.stream.abandon()
-        for connection in self.busy:
-            connection.stream.abandon()
-        self.stacks.clear()
-        self.busy.clear()
 
 
 class AsyncAnswer:
@@ -183,8 +34,8 @@ class AsyncAnswer:
     def __init__(
         self,
         owner: AsyncWire,
-        room: Room,
-        stack: Stack,
+        room: AsyncRoom,
+        stack: AsyncStack,
         connection: AsyncConnection,
         response: httpcore.Response,
     ) -> None:
@@ -235,11 +86,11 @@ class AsyncWire:
 
     def __init__(self, options: WireOptions) -> None:
         self._options = options
-        self._rooms: dict[object, Room] = {}
-        self._room: Room | None = None
+        self._rooms: dict[object, AsyncRoom] = {}
+        self._room: AsyncRoom | None = None
         forget_after_fork(self)
 
-    def _enter(self) -> Room:
+    def _enter(self) -> AsyncRoom:
         place = place_of_work()
         room = self._room
         if room is not None and room.place is place:
@@ -251,8 +102,8 @@ class AsyncWire:
         room = self._rooms.get(place)
         if room is None:
             # Another thread may be doing the same: all take the first one's.
-            room = self._rooms.setdefault(place, Room(place, self._options))
-            _open_rooms.add(room)
+            room = self._rooms.setdefault(place, AsyncRoom(place, self._options))
+            open_rooms.add(room)
         self._room = room
         return room
 
@@ -274,17 +125,8 @@ class AsyncWire:
         room = self._enter()
         timeouts = extensions.get("timeout") or {}
         await room.gate.enter(timeouts.get("pool"), attempt)
-        try:
-            stack = room.stack(attempt.node)
-            connection = room.take(stack, time.monotonic())
-            if connection is None:
-                connection = await self._open(room, stack, attempt, timeouts.get("connect"))
-            else:
-                journey.reused = True
-        except BaseException:
-            room.gate.leave()
-            raise
-        room.busy.add(connection)
+        stack, connection = await self._connect(room, attempt, journey, timeouts.get("connect"))
+        journey.peer = connection.peer
         parts: AsyncIterator[bytes] | None = None
         try:
             parts = aiter(body)
@@ -292,20 +134,16 @@ class AsyncWire:
             # What is still being made goes out as it comes.
             connection.stream.corked = facts.replayable
             address = stack.address
-            request = httpcore.Request(
-                method=facts.method,
-                url=httpcore.URL(
-                    scheme=address.scheme,
-                    host=stack.origin.host,
-                    port=address.port,
-                    target=address.target(facts.path),
-                ),
-                headers=address.headers(facts.headers, added),
-                content=parts,
-                extensions=extensions,
+            request = Outgoing(
+                facts.method,
+                stack.origin,
+                address.target(facts.path),
+                address.headers(facts.headers, added),
+                parts,
+                extensions,
             )
             journey.sent_at = time.monotonic()
-            response = await connection.http.handle_async_request(request)
+            response = await connection.http.handle_async_request(cast("Any", request))
         except BaseException:
             connection.stream.close()
             self.give_back(room, stack, connection)
@@ -314,21 +152,37 @@ class AsyncWire:
             raise
         return AsyncAnswer(self, room, stack, connection, response)
 
+    async def _connect(
+        self, room: AsyncRoom, attempt: Attempt, journey: Journey, timeout: float | None
+    ) -> tuple[AsyncStack, AsyncConnection]:
+        """An idle connection to the node, or a new one; without one the gate is left again."""
+        # Counted without a gap, rather twice than not at all: threads open others meanwhile.
+        room.opening.add(attempt)
+        try:
+            stack = room.stack(attempt.node)
+            connection = room.take(stack, time.monotonic())
+            journey.reused = connection is not None
+            if connection is None:
+                connection = await self._open(room, stack, attempt, timeout)
+            room.busy.add(connection)
+        except BaseException:
+            room.gate.leave()
+            raise
+        finally:
+            room.opening.discard(attempt)
+        return stack, connection
+
     async def _open(
-        self, room: Room, stack: Stack, attempt: Attempt, timeout: float | None
+        self, room: AsyncRoom, stack: AsyncStack, attempt: Attempt, timeout: float | None
     ) -> AsyncConnection:
         options = self._options
         most = options.max_connections
         address = stack.address
-        room.opening.add(attempt)
-        try:
-            if most is not None and room.in_use + room.idle_count > most:
-                room.evict()
-            stream = await open_stream(
-                room.place, address.endpoint, address.tls_name, options, timeout, attempt
-            )
-        finally:
-            room.opening.discard(attempt)
+        if most is not None and room.in_use + room.idle_count > most:
+            room.evict()
+        stream = await open_stream(
+            room.place, address.endpoint, address.tls_name, options, timeout, attempt
+        )
         if room.broken_off:
             stream.close()
             raise BalancerError("the client is closed")
@@ -336,7 +190,7 @@ class AsyncWire:
         http = httpcore.AsyncHTTP11Connection(origin=stack.origin, stream=cast("Any", stream))
         return AsyncConnection(http, stream)
 
-    def give_back(self, room: Room, stack: Stack, connection: AsyncConnection) -> None:
+    def give_back(self, room: AsyncRoom, stack: AsyncStack, connection: AsyncConnection) -> None:
         """The call that held the connection is over: keep it, or close it. Only once."""
         options = self._options
         stream = connection.stream
@@ -344,6 +198,7 @@ class AsyncWire:
         now = time.monotonic()
         keep = connection.reusable and not room.closed and not stack.node.gone
         keep = keep and not room.full(options)
+        room.returning.add(connection)
         # Before anybody can take it again: it would be missing from what is in use.
         room.busy.discard(connection)
         if keep:
@@ -351,9 +206,13 @@ class AsyncWire:
                 connection.gone_stale_at = now + options.keepalive_expiry
             stream.idle = True
             # Not `stack`: the node may have left and come back in the meantime.
-            room.stack(stack.node).idle.append(connection)
+            kept = room.stack(stack.node)
+            kept.idle.append(connection)
+            if room.closed or room.stacks.get(stack.node) is not kept:
+                kept.clear()  # another thread was through here already
         else:
             stream.close()
+        room.returning.discard(connection)
         room.gate.leave()  # whoever is let in now must find it counted
         if now >= room.reap_at:
             room.reap(now, options.keepalive_expiry or 4.0)
@@ -362,6 +221,11 @@ class AsyncWire:
     def busy(self) -> int:
         """Calls that hold a connection now, or are about to."""
         return sum(room.in_use for room in list(self._rooms.values()))
+
+    @property
+    def idle(self) -> int:
+        """Connections kept for the next call."""
+        return sum(room.idle_count for room in list(self._rooms.values()))
 
     async def aclose(self, *, abort: bool) -> None:
         """Close what is idle, and with `abort` break off what is busy: at once on this event

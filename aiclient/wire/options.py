@@ -8,7 +8,15 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Journey", "WireOptions"]
+__all__ = ["Journey", "WireOptions", "peer_of"]
+
+
+def peer_of(stream: Any) -> object:
+    """The address at the other end of one of httpcore's network streams; None: not known."""
+    try:
+        return stream.get_extra_info("server_addr")
+    except Exception:
+        return None  # it has gone already, or is no socket
 
 
 @attrs.frozen
@@ -38,12 +46,14 @@ class Journey:
     Attributes:
         sent_at: when the first byte was about to be written, on `time.monotonic`; None: never.
         reused: over a connection that had been idle.
+        peer: the address it went to; None where that is not known.
         known: whether the wire fills these in; a transport of the user's does not.
     """
 
-    __slots__ = ("known", "reused", "sent_at")
+    __slots__ = ("known", "peer", "reused", "sent_at")
 
     def __init__(self) -> None:
         self.sent_at: float | None = None
         self.reused = False
+        self.peer: object = None
         self.known = False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
+from types import GeneratorType
 
 from ..endpoint import Endpoint
 from .failures import UnsupportedProtocol
@@ -37,7 +38,7 @@ def run_there(place: object, action: Callable[[], object], otherwise: Callable[[
 
 def wind_up(parts: Iterator[bytes], stream: SyncStream) -> None:
     """Bring a response's generator to its end."""
-    if isinstance(parts, Generator):
+    if isinstance(parts, GeneratorType):
         parts.close()
 
 

@@ -13,9 +13,10 @@ from ..core.node import Node
 from ..endpoint import Endpoint
 from ..errors import ConfigurationError
 from ..facts import RequestFacts
+from ..telemetry.suppression import traced_already
 from .addressing import Address, RawHeaders
 from .forking import forget_after_fork
-from .options import Journey
+from .options import Journey, peer_of
 from .sync_connecting import is_over, place_of_work
 
 __all__ = ["SyncDelegate", "SyncDelegateAnswer"]
@@ -74,7 +75,11 @@ class SyncDelegate:
             stream=body,
             extensions=extensions,
         )
-        return SyncDelegateAnswer(transport.handle_request(request))
+        # The attempt has its span: whatever instruments that transport must not add another.
+        with traced_already():
+            response = transport.handle_request(request)
+        journey.peer = peer_of(response.extensions.get("network_stream"))
+        return SyncDelegateAnswer(response)
 
     def _transport(self, node: Node) -> tuple[Address, httpx.BaseTransport]:
         place = place_of_work()

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .failures import ConnectError, ConnectTimeout, ReadError, ReadTimeout, WriteError, WriteTimeout
+from .held import is_quiet, send_some
 from .sync_cork import SyncCork
 from .watch import Wait
 
@@ -113,13 +114,12 @@ class KernelTimedStream(SyncStream):
 
     @property
     def alive(self) -> bool:
-        try:
-            self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except (BlockingIOError, InterruptedError):
-            return True
-        except OSError:
-            return False
-        return False
+        return is_quiet(self._sock)
+
+    def _send(self, buffer: bytes, timeout: float | None) -> None:
+        sent = send_some(self._sock, buffer)
+        if sent < len(buffer):
+            super()._send(buffer[sent:], timeout)
 
     def _limit(self, seconds: float | None) -> None:
         seconds = _LONGEST if seconds is None else min(max(seconds, 0.001), _LONGEST)

@@ -43,8 +43,9 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--help",), ("aiclient demo", "aiclient check http://")),
+        (("--help",), ("aiclient demo", "aiclient check http://", "aiclient top http://")),
         (("demo", "--help"), ("--seconds", "--seed", "SIGKILL", "interrupted", "Exit status")),
+        (("top", "--help"), ("--interval", "--once", "status page", "Exit status")),
         (("check", "--help"), ("--timeout", "--header", "AICLIENT_API_KEY", "--json", "/v1")),
     ],
 )
@@ -62,7 +63,8 @@ def test_help_says_what_there_is(
 
 
 @pytest.mark.parametrize(
-    "arguments", [("nonsense",), ("demo", "--seconds", "1"), ("demo", "--seed", "x"), ("check",)]
+    "arguments",
+    [("nonsense",), ("demo", "--seconds", "1"), ("demo", "--seed", "x"), ("check",), ("top",)],
 )
 def test_wrong_usage_is_status_2(arguments: tuple[str, ...]) -> None:
     """Wrong usage is explained on standard error, without a traceback."""

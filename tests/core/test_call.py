@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from aiclient.core.call import Call, CallReport
+from aiclient.core.call import Call
 from aiclient.core.node import NodeState
+from aiclient.core.report import CallReport
 from aiclient.core.verdict import Failure
 from aiclient.errors import BalancerError, ConfigurationError, NoNodeAvailable
 from aiclient.facts import RequestFacts

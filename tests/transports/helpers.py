@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
-import httpx
 
 import aiclient
+
+from .family import clients, httpx
 
 PATIENCE = 20.0
 CHAT = "/v1/chat/completions"
@@ -28,7 +29,7 @@ class Caller:
 
     def __init__(self, flavour: str, nodes: object, **options: Any) -> None:
         self.is_sync = flavour == "sync"
-        kind = aiclient.Client if self.is_sync else aiclient.AsyncClient
+        kind = clients.Client if self.is_sync else clients.AsyncClient
         self.client: Any = kind(nodes, **options)
 
     @property

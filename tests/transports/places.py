@@ -9,11 +9,10 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
-import httpx
-
 import aiclient
 from aiclient.testing import FakeNode
 
+from .family import clients, httpx
 from .helpers import CHAT, MODELS
 
 PLACES = (
@@ -34,7 +33,7 @@ class Place(NamedTuple):
     """Where calls hang, and how that ends."""
 
     url: str
-    call: Callable[[aiclient.AsyncClient], Awaitable[object]]
+    call: Callable[[clients.AsyncClient], Awaitable[object]]
     options: dict[str, Any]
     # Whether `heal` makes the node work.
     heals: bool
@@ -124,19 +123,19 @@ def swamped() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-async def _chat(client: aiclient.AsyncClient) -> object:
+async def _chat(client: clients.AsyncClient) -> object:
     return await client.post(CHAT, json={})
 
 
-async def _get(client: aiclient.AsyncClient) -> object:
+async def _get(client: clients.AsyncClient) -> object:
     return await client.get(MODELS)
 
 
-async def _upload(client: aiclient.AsyncClient) -> object:
+async def _upload(client: clients.AsyncClient) -> object:
     return await client.put("/v1/files/1", content=BIG)
 
 
-async def _stream(client: aiclient.AsyncClient) -> object:
+async def _stream(client: clients.AsyncClient) -> object:
     async with client.stream("POST", CHAT, json={"stream": True}) as response:
         return [piece async for piece in response.aiter_bytes()]
 

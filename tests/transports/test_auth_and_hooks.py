@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 from pytest_httpserver import HTTPServer
 
 import aiclient
 from aiclient.testing import FakeNode
 
+from .family import clients, httpx
 from .helpers import MODELS, Caller, done, nodes_of, tried
 from .nodes import ScriptedNode, answer, replies
 
@@ -86,6 +86,21 @@ async def test_cookies_belong_to_the_service(calls: Calls, scripted: Scripted) -
     await caller.get()
     assert b.requests[-1].headers["cookie"] == "session=s1"
     assert [cookie.domain for cookie in caller.client.cookies.jar] == ["llm.internal"]
+
+
+async def test_cookies_are_given_and_set_as_with_httpx(calls: Calls, scripted: Scripted) -> None:
+    """To the client when it is made, to the client later, and replaced as a whole."""
+    node = scripted(replies(answer()))
+    caller = calls(node.url, base_url="http://llm.internal", cookies={"given": "1"})
+    await caller.get()
+    assert node.requests[-1].headers["cookie"] == "given=1"
+    caller.client.cookies.set("added", "2")
+    await caller.get()
+    assert node.requests[-1].headers["cookie"] == "given=1; added=2"
+    caller.client.cookies = {"new": "3"}
+    await caller.get()
+    assert node.requests[-1].headers["cookie"] == "new=3"
+    assert isinstance(caller.client.cookies, httpx.Cookies)
 
 
 async def test_a_cookie_for_a_nodes_own_domain_is_refused(calls: Calls, scripted: Scripted) -> None:
@@ -186,7 +201,7 @@ async def test_a_transport_in_a_plain_httpx_client(fakes: Fakes, flavour: str) -
     balancer = aiclient.Balancer([node.url])
     kind: Any = httpx.Client if flavour == "sync" else httpx.AsyncClient
     transport: Any = (
-        aiclient.BalancedTransport if flavour == "sync" else aiclient.AsyncBalancedTransport
+        clients.BalancedTransport if flavour == "sync" else clients.AsyncBalancedTransport
     )
     other = httpx.MockTransport(lambda request: httpx.Response(418))
     client = kind(mounts={"all://llm": transport(balancer)}, transport=other)

@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 
-import httpx
 import pytest
 
 import aiclient
 from aiclient.testing import FakeNode
 
+from .family import httpx
 from .helpers import CHAT, NOWHERE, Caller, done, in_flight, nodes_of, tried
 from .nodes import Connection, ScriptedNode, answer, chunked, once, replies
 

@@ -9,12 +9,11 @@ import random
 from collections.abc import Awaitable, Callable
 
 import anyio
-import httpx
 import pytest
 
-import aiclient
 from aiclient.testing import FakeNode
 
+from .family import clients, httpx
 from .helpers import CHAT, MODELS, eventually, garbage, in_flight, open_files
 from .places import PLACES, Place, place
 
@@ -78,8 +77,8 @@ async def killed_after(seconds: float, call: Awaitable[object], tally: Tally) ->
 
 
 async def cancel_many(
-    client: aiclient.AsyncClient,
-    calls: list[Callable[[aiclient.AsyncClient], Awaitable[object]]],
+    client: clients.AsyncClient,
+    calls: list[Callable[[clients.AsyncClient], Awaitable[object]]],
     count: int,
     backend: str,
     tally: Tally,
@@ -107,7 +106,7 @@ async def cancel_many(
 async def test_calls_cancelled_where_they_hang(name: str, anyio_backend: str) -> None:
     """Wherever a call is when it is cancelled, it takes everything with it, and at once."""
     with place(name) as where, FakeNode(prefill=0, token_time=0) as healthy:
-        async with aiclient.AsyncClient(healthy.url, **where.options) as client:
+        async with clients.AsyncClient(healthy.url, **where.options) as client:
             await client.get(MODELS)
             client.balancer.update([where.url])
             files, alive = open_files(), tasks()
@@ -122,7 +121,7 @@ async def test_calls_cancelled_where_they_hang(name: str, anyio_backend: str) ->
             await check_next_call(client, where, healthy)
 
 
-async def check_next_call(client: aiclient.AsyncClient, where: Place, healthy: FakeNode) -> None:
+async def check_next_call(client: clients.AsyncClient, where: Place, healthy: FakeNode) -> None:
     """It succeeds."""
     where.heal()
     if not where.heals:
@@ -133,12 +132,12 @@ async def check_next_call(client: aiclient.AsyncClient, where: Place, healthy: F
     assert in_flight(client.balancer) == 0
 
 
-async def chat(client: aiclient.AsyncClient) -> object:
+async def chat(client: clients.AsyncClient) -> object:
     """A plain call."""
     return await client.post(CHAT, json={})
 
 
-async def stream(client: aiclient.AsyncClient) -> object:
+async def stream(client: clients.AsyncClient) -> object:
     """A streamed one, read to its end."""
     async with client.stream("POST", CHAT, json={"stream": True}) as response:
         return [piece async for piece in response.aiter_bytes()]
@@ -155,7 +154,7 @@ async def test_calls_cancelled_on_working_nodes(anyio_backend: str) -> None:
             stack.enter_context(FakeNode(prefill=0.003, token_time=0.0005, slots=100))
             for _ in range(3)
         ]
-        async with aiclient.AsyncClient([node.url for node in nodes]) as client:
+        async with clients.AsyncClient([node.url for node in nodes]) as client:
             alive = tasks()
             tally = Tally(lambda: tally.done)
             await cancel_many(client, [chat, stream], 2 * CALLS, anyio_backend, tally)
@@ -173,7 +172,7 @@ async def test_calls_cancelled_on_working_nodes(anyio_backend: str) -> None:
 async def test_cancelled_calls_leave_no_cycles(name: str) -> None:
     """Nothing of a cancelled call is left to the garbage collector: it may hold a large body."""
     with place(name) as where:
-        async with aiclient.AsyncClient(where.url, **where.options) as client:
+        async with clients.AsyncClient(where.url, **where.options) as client:
             for _ in range(5):
                 with anyio.move_on_after(0.03):
                     await where.call(client)
@@ -192,7 +191,7 @@ async def test_read_timeouts_leave_nothing(fault: str) -> None:
     """A call that httpx's own timeout ends frees its slot and its connection."""
     with FakeNode(prefill=0, token_time=0) as node:
         timeout = httpx.Timeout(5, read=0.02)
-        async with aiclient.AsyncClient(node.url, timeout=timeout, retry=None) as client:
+        async with clients.AsyncClient(node.url, timeout=timeout, retry=None) as client:
             await client.get(MODELS)
             files = open_files()
             node.fault(fault)
@@ -209,7 +208,7 @@ async def test_read_timeouts_leave_nothing(fault: str) -> None:
 async def test_wait_for(anyio_backend: str) -> None:
     """`asyncio.wait_for` and `asyncio.timeout` end a call as cleanly."""
     with FakeNode(prefill=0, token_time=0) as node:
-        async with aiclient.AsyncClient(node.url) as client:
+        async with clients.AsyncClient(node.url) as client:
             await client.get(MODELS)
             files, alive = open_files(), tasks()
             node.fault("hang")

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 
 import aiclient
 from aiclient.testing import FakeNode
 
+from .family import clients, httpx
 from .helpers import CHAT, MODELS, Caller, blocking, eventually, garbage, in_flight, open_files
 from .nodes import ScriptedNode, answer, once
 from .places import Sink
@@ -209,7 +209,7 @@ async def test_a_forgotten_loop(fakes: Fakes, flavour: str) -> None:
     if flavour == "sync":
         pytest.skip("no event loop")
     node = fakes()
-    client = aiclient.AsyncClient(node.url)
+    client = clients.AsyncClient(node.url)
 
     async def call() -> int:
         return (await client.get(MODELS)).status_code

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import httpx
 import pytest
 
 import aiclient
 from aiclient import CallOptions, Deadlines
 from aiclient.testing import FakeNode
 
+from .family import httpx
 from .helpers import CHAT, Caller, in_flight, nodes_of, tried
 from .nodes import ScriptedNode, answer, replies
 from .places import Sink, swamped

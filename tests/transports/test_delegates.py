@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 
 import aiclient
 from aiclient import ConfigurationError, Deadlines, Endpoint
 from aiclient.testing import FakeNode
 
+from .family import clients, httpx
 from .helpers import CHAT, MODELS, Caller, eventually, in_flight, nodes_of, tried
 from .nodes import flooding
 
@@ -193,6 +193,8 @@ async def test_deadlines_over_a_transport(calls: Calls, fakes: Fakes, flavour: s
     assert tried(await caller.post()) == ["a", "b"]
 
 
+# httpx2's transport leaves its generator half-read, of which trio complains.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_flood_over_a_transport(calls: Calls, scripted: Any, flavour: str) -> None:
     """A stream that never pauses ends at the total deadline also where no wait is ours."""
     endless = b"HTTP/1.1 200 OK\r\ncontent-length: 100000000000\r\n\r\n"
@@ -221,7 +223,7 @@ async def test_cancelled_over_a_transport(fakes: Fakes, flavour: str) -> None:
         pytest.skip("nothing to cancel")
     node = fakes()
     node.fault("hang")
-    async with aiclient.AsyncClient(node.url, transport_factory=httpx_transport(flavour)) as client:
+    async with clients.AsyncClient(node.url, transport_factory=httpx_transport(flavour)) as client:
         with anyio.move_on_after(0.1):
             await client.post(CHAT, json={})
         assert in_flight(client.balancer) == 0
@@ -242,7 +244,7 @@ async def test_a_transport_of_the_wrong_kind(calls: Calls, fakes: Fakes, flavour
     """A synchronous transport in an asynchronous client, or the other way round, is said."""
     factory = httpx_transport("asyncio" if flavour == "sync" else "sync")
     caller = calls(fakes().url, transport_factory=factory)
-    with pytest.raises(ConfigurationError, match=r"transport_factory: .*httpx\.\w*BaseTransport"):
+    with pytest.raises(ConfigurationError, match=r"transport_factory: .*httpx2?\.\w*BaseTransport"):
         await caller.get()
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import httpx
 import pytest
 
 import aiclient
 from aiclient import Endpoint
 from aiclient.testing import FakeNode
 
+from .family import httpx
 from .helpers import CHAT, MODELS, Caller
 from .nodes import ScriptedNode, answer, replies
 

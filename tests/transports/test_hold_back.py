@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-import httpx
 import pytest
 
 import aiclient
 from aiclient import RetryPolicy
 from aiclient.testing import FakeNode
 
+from .family import httpx
 from .helpers import CHAT, MODELS, Caller, in_flight, nodes_of, tried
 from .nodes import Connection, Script, ScriptedNode, answer, body_of, chunk, chunked, once, replies
 

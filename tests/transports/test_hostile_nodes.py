@@ -6,12 +6,12 @@ import logging
 import random
 from collections.abc import Callable
 
-import httpx
 import pytest
 
 import aiclient
 from aiclient import Deadlines
 
+from .family import httpx
 from .helpers import Caller, eventually, in_flight, nodes_of, tried
 from .nodes import Connection, ScriptedNode, answer, chunk, dripping, flooding, once, replies
 
@@ -194,3 +194,16 @@ async def test_no_log_line_shows_what_a_node_said(
     assert "ejected" in caplog.text
     assert "canary" not in caplog.text
     assert "canary" not in repr(caller.balancer)
+
+
+async def test_a_node_of_another_protocol_costs_no_call(calls: Calls, scripted: Scripted) -> None:
+    """A source of nodes names one by mistake: nothing is sent there, and it is soon out."""
+    good = scripted(replies(answer(b"{}")))
+    caller = calls(good.url)
+    stray = aiclient.Endpoint("tcp://127.0.0.1:9", name="a")
+    caller.balancer.update([stray, aiclient.Endpoint(good.url, name="b")])
+    for _ in range(6):
+        assert (await caller.post()).status_code == 200
+    found = {str(node.endpoint): node for node in caller.balancer.snapshot()}
+    assert found["a"].state == "ejected"
+    assert "tcp" in found["a"].why

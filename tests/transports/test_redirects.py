@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import httpx
 import pytest
 
 import aiclient
 from aiclient import Endpoint
 
+from .family import httpx
 from .helpers import MODELS, Caller, nodes_of, tried
 from .nodes import Connection, ScriptedNode, answer, replies
 

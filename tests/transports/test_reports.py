@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import httpx
 import pytest
 
 from aiclient import RetryPolicy
 from aiclient.testing import FakeNode
 
+from .family import httpx
 from .helpers import Caller, nodes_of, tried
 
 Calls = Callable[..., Caller]

@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 import aiclient
 from aiclient.testing import FakeNode, NodeProcess
-from aiclient.wire import sync_wire
 
+from .family import clients, httpx, sync_room
 from .helpers import CHAT, MODELS, eventually, in_flight, open_files, patiently
 from .nodes import ScriptedNode, answer, replies
 
@@ -61,7 +60,7 @@ def test_sixteen_threads_one_client(fakes: Fakes) -> None:
     """Plain calls and streams of 16 threads over 3 nodes all succeed, each with its own answer."""
     nodes = [fakes(tokens=3) for _ in range(3)]
     files = open_files()
-    with aiclient.Client([node.url for node in nodes]) as client:
+    with clients.Client([node.url for node in nodes]) as client:
 
         def work(number: int) -> None:
             for turn in range(15):
@@ -81,7 +80,7 @@ def test_the_first_calls_of_many_threads_at_once(fakes: Fakes) -> None:
     node = fakes()
     files = open_files()
     for _ in range(10):
-        client = aiclient.Client(node.url)
+        client = clients.Client(node.url)
         in_threads(8, lambda _, client=client: client.get(MODELS))  # type: ignore[misc]
         client.close()
     patiently(lambda: node.connections == 0)
@@ -93,9 +92,9 @@ def test_the_first_calls_race_for_what_all_need(
 ) -> None:
     """The same with the race made certain: all threads find nothing there and make it."""
     node = fakes()
-    slowly(monkeypatch, sync_wire, "SyncGate")
-    slowly(monkeypatch, sync_wire, "Address")
-    client = aiclient.Client(node.url)
+    slowly(monkeypatch, sync_room, "SyncGate")
+    slowly(monkeypatch, sync_room, "Address")
+    client = clients.Client(node.url)
     in_threads(8, lambda _: client.get(MODELS))
     assert node.connections > 1
     client.close()
@@ -119,7 +118,7 @@ def test_threads_while_nodes_come_and_go(scripted: Scripted) -> None:
     nodes = [scripted(replies(answer())) for _ in range(4)]
     urls = [node.url for node in nodes]
     limits = httpx.Limits(keepalive_expiry=0.01)
-    client = aiclient.Client(urls, limits=limits)
+    client = clients.Client(urls, limits=limits)
 
     def work(number: int) -> None:
         for turn in range(40):
@@ -141,7 +140,7 @@ def test_one_balancer_for_sync_and_async_clients(fakes: Fakes) -> None:
     balancer = aiclient.Balancer([node.url for node in nodes])
 
     async def many() -> None:
-        async with aiclient.AsyncClient(balancer) as client:
+        async with clients.AsyncClient(balancer) as client:
             responses = await asyncio.gather(*[client.get(MODELS) for _ in range(30)])
             assert {response.status_code for response in responses} == {200}
 
@@ -149,7 +148,7 @@ def test_one_balancer_for_sync_and_async_clients(fakes: Fakes) -> None:
         if number % 2:
             asyncio.run(many())
             return
-        with aiclient.Client(balancer) as client:
+        with clients.Client(balancer) as client:
             for _ in range(30):
                 assert client.get(MODELS).status_code == 200
 
@@ -162,7 +161,7 @@ def test_one_balancer_for_sync_and_async_clients(fakes: Fakes) -> None:
 def test_one_async_client_on_several_loops_at_once(fakes: Fakes) -> None:
     """Each event loop has connections of its own; closing the client closes all of them."""
     node = fakes()
-    client = aiclient.AsyncClient(node.url)
+    client = clients.AsyncClient(node.url)
     met = threading.Barrier(3)
 
     async def call() -> None:
@@ -186,7 +185,7 @@ def test_one_async_client_on_several_loops_at_once(fakes: Fakes) -> None:
 def test_three_loops_in_turn(fakes: Fakes) -> None:
     """`asyncio.run` again and again with one client, also with streams left open at its end."""
     node = fakes()
-    client = aiclient.AsyncClient(node.url)
+    client = clients.AsyncClient(node.url)
 
     async def call(leave_open: bool) -> None:
         if leave_open:
@@ -205,7 +204,7 @@ def test_three_loops_in_turn(fakes: Fakes) -> None:
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_fork_with_open_connections() -> None:
     """Child and parent go on with connections of their own, and no call is mixed up."""
-    with NodeProcess(prefill=0, token_time=0) as node, aiclient.Client(node.url) as client:
+    with NodeProcess(prefill=0, token_time=0) as node, clients.Client(node.url) as client:
         client.get(MODELS)
         with client.stream("POST", CHAT, json=STREAM) as response:
             pieces = response.iter_bytes()
@@ -222,7 +221,7 @@ def test_fork_with_open_connections() -> None:
         assert node.stats().connections == 1
 
 
-def _in_the_child(client: aiclient.Client) -> None:
+def _in_the_child(client: clients.Client) -> None:
     code = 1
     try:
         assert in_flight(client.balancer) == 0
@@ -242,7 +241,7 @@ def test_fork_within_an_event_loop() -> None:
     with NodeProcess(prefill=0, token_time=0) as node:
 
         async def parent() -> None:
-            async with aiclient.AsyncClient(node.url) as client:
+            async with clients.AsyncClient(node.url) as client:
                 await client.get(MODELS)
                 child = os.fork()
                 if not child:
@@ -256,7 +255,7 @@ def test_fork_within_an_event_loop() -> None:
         asyncio.run(parent())
 
 
-def _async_in_the_child(client: aiclient.AsyncClient) -> None:
+def _async_in_the_child(client: clients.AsyncClient) -> None:
     code = 1
 
     async def call() -> None:

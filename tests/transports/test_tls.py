@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 import aiclient
 from aiclient import Endpoint
 from aiclient.testing import FakeNode
 
+from .family import clients, httpx
 from .helpers import CHAT, Caller, eventually, in_flight, nodes_of, tried
 from .nodes import Connection, ScriptedNode, answer, replies
 
@@ -258,7 +258,7 @@ async def test_tls_options_that_cannot_work(calls: Calls, options: dict[str, Any
 
 def test_tls_is_not_loaded_for_plain_nodes() -> None:
     """Making a context costs 20 ms: http:// nodes do not pay for it."""
-    client = aiclient.Client("http://llm.example")
+    client = clients.Client("http://llm.example")
     shell: Any = client._balanced._shell
     assert shell.wire._options.context.cache_info().currsize == 0
     client.close()

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 from opentelemetry import baggage, context, trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
@@ -23,6 +22,8 @@ import aiclient
 from aiclient import Deadlines, Endpoint, RetryPolicy
 from aiclient.telemetry import spans
 from aiclient.testing import FakeNode
+
+from .family import clients, httpx
 
 CHAT = "/v1/chat/completions"
 STREAM = {"stream": True}
@@ -109,7 +110,7 @@ def call(flavour: str, nodes: list[FakeNode]) -> Call:
         endpoints = [Endpoint(node.url, name=name) for node, name in zip(nodes, "ab", strict=True)]
         options = {"nodes": endpoints, "picker": InOrder(), **options}
         if flavour == "sync":
-            with aiclient.Client(**options) as client:
+            with clients.Client(**options) as client:
                 with client.stream(method, url, **request) as response:
                     pieces = response.iter_raw()
                     if stop_after is None:
@@ -117,7 +118,7 @@ def call(flavour: str, nodes: list[FakeNode]) -> Call:
                     else:
                         [next(pieces) for _ in range(stop_after)]
                 return response
-        async with aiclient.AsyncClient(**options) as later:
+        async with clients.AsyncClient(**options) as later:
             async with later.stream(method, url, **request) as response:
                 if stop_after is None:
                     await response.aread()
@@ -157,6 +158,8 @@ async def test_a_call_and_its_attempt(seen: Seen, call: Call, nodes: list[FakeNo
         "aiclient.node": "a",
         "aiclient.picked": "picked",
         "aiclient.in_flight": 1,
+        "network.peer.address": "127.0.0.1",
+        "network.peer.port": nodes[0].port,
         "http.response.status_code": 200,
     }
     assert attempt.status.status_code is StatusCode.UNSET
@@ -264,7 +267,7 @@ async def test_a_cancelled_call(seen: Seen, nodes: list[FakeNode], flavour: str)
         pytest.skip("nothing to cancel")
     for fault, body in (("hang", {}), ("hang_mid_stream", {}), ("hang_mid_stream", STREAM)):
         nodes[0].fault(fault)
-        async with aiclient.AsyncClient(nodes[0].url) as client:
+        async with clients.AsyncClient(nodes[0].url) as client:
             with anyio.move_on_after(0.1):
                 await client.post(CHAT, json=body)
         whole, (attempt,) = seen.done()
@@ -275,7 +278,7 @@ async def test_a_cancelled_call(seen: Seen, nodes: list[FakeNode], flavour: str)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_dropped_response(seen: Seen, nodes: list[FakeNode], flavour: str) -> None:
     """A stream nobody closes ends its spans when it is collected."""
-    kind: Any = aiclient.Client if flavour == "sync" else aiclient.AsyncClient
+    kind: Any = clients.Client if flavour == "sync" else clients.AsyncClient
     client = kind(nodes[0].url)
     nodes[0].fault("hang_mid_stream")
     response = client.send(client.build_request("POST", CHAT, json=STREAM), stream=True)
@@ -330,8 +333,8 @@ async def test_nothing_secret_is_to_be_seen(
 ) -> None:
     """Canaries in credentials, headers, query, key, body and answer show up nowhere."""
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    for theirs in ("httpx", "httpcore", "httpx2", "httpcore2"):
+        logging.getLogger(theirs).setLevel(logging.WARNING)
     nodes[0].fault("500")
     nodes[1].fault("cut_mid_stream")
     endpoints = [

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 import aiclient
@@ -20,17 +19,19 @@ from aiclient import (
 )
 from aiclient.testing import FakeNode
 
+from .family import clients, httpx
+
 MODELS = "/v1/models"
 NODE = "http://10.0.0.1:8000"
 BUILDERS: list[Callable[..., Any]] = [
-    aiclient.Client,
-    aiclient.AsyncClient,
-    aiclient.BalancedTransport,
-    aiclient.AsyncBalancedTransport,
+    clients.Client,
+    clients.AsyncClient,
+    clients.BalancedTransport,
+    clients.AsyncBalancedTransport,
 ]
 CLIENTS = BUILDERS[:2]
 everywhere = pytest.mark.parametrize("build", BUILDERS)
-clients = pytest.mark.parametrize("build", CLIENTS)
+each_client = pytest.mark.parametrize("build", CLIENTS)
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def node() -> Iterator[FakeNode]:
         ([NODE, NODE], f"nodes: {NODE} stands twice; each node once"),
         ([NODE, NODE + "/"], "stands twice"),
         (f"{NODE},{NODE}", "stands twice"),
-        (["dns://llm:8000"], "this version takes the nodes' own URLs"),
+        (["dns://llm:8000"], "a discovery URL stands alone"),
     ],
 )
 @everywhere
@@ -83,7 +84,7 @@ def test_bad_nodes(build: Callable[..., Any], nodes: Any, message: str | None) -
 def test_credentials_in_a_nodes_url_are_refused_and_not_shown() -> None:
     """The message names the place where they belong, not what they are."""
     with pytest.raises(ConfigurationError, match="put them in headers=") as caught:
-        aiclient.Client(["http://me:canary@10.0.0.1:8000"])
+        clients.Client(["http://me:canary@10.0.0.1:8000"])
     assert "canary" not in str(caught.value)
 
 
@@ -96,7 +97,7 @@ def test_credentials_in_a_nodes_url_are_refused_and_not_shown() -> None:
         ("deadlines", 20.0, "deadlines: 20.0 is not allowed; a Deadlines or None"),
         ("picker", "random", "picker: 'random' is not allowed"),
         ("picker", aiclient.LeastLoad, "picker: .* is not allowed"),
-        ("limits", 100, "limits: 100 is not allowed; an httpx.Limits"),
+        ("limits", 100, "limits: 100 is not allowed; an httpx2?.Limits"),
         ("limits", httpx.Limits(max_connections=0), "limits.max_connections: 0 is not allowed"),
         ("limits", httpx.Limits(max_connections=-1), "limits.max_connections"),
         ("limits", httpx.Limits(max_keepalive_connections=-1), "limits.max_keepalive_connections"),
@@ -122,7 +123,7 @@ def test_bad_settings(build: Callable[..., Any], name: str, value: Any, message:
         ("transport", httpx.HTTPTransport()),
     ],
 )
-@clients
+@each_client
 def test_options_that_would_bypass_the_balancer(
     build: Callable[..., Any], name: str, value: Any
 ) -> None:
@@ -132,7 +133,7 @@ def test_options_that_would_bypass_the_balancer(
     build(NODE, **{name: None})
 
 
-@clients
+@each_client
 def test_unknown_options(build: Callable[..., Any]) -> None:
     """A misspelt option is an error that lists the ones there are."""
     with pytest.raises(ConfigurationError, match=r"timeuot: no such option; .*timeout"):
@@ -221,7 +222,7 @@ def test_bad_endpoints(settings: dict[str, Any], message: str) -> None:
 def test_a_nodes_headers_are_never_shown() -> None:
     """Neither by a repr nor by an error."""
     endpoint = Endpoint(NODE, headers={"Authorization": "Bearer canary"})
-    client = aiclient.Client([endpoint])
+    client = clients.Client([endpoint])
     shown = [repr(endpoint), repr(client), repr(client.balancer), repr(client.balancer.snapshot())]
     with pytest.raises(ConfigurationError) as caught:
         Endpoint(NODE, headers={"Authorization": "canary\n"})
@@ -230,7 +231,7 @@ def test_a_nodes_headers_are_never_shown() -> None:
 
 def test_an_empty_update_changes_nothing(node: FakeNode) -> None:
     """A mistake cannot delete every node."""
-    with aiclient.Client(node.url) as client:
+    with clients.Client(node.url) as client:
         for bad in ([], "", None, [node.url, node.url], ["x"]):
             with pytest.raises(ConfigurationError):
                 client.balancer.update(bad)
@@ -240,7 +241,7 @@ def test_an_empty_update_changes_nothing(node: FakeNode) -> None:
 def test_a_repr_is_a_status_report(node: FakeNode) -> None:
     """What an operator asks first: which nodes, in what state, how busy, and why."""
     endpoints = [Endpoint(node.url, name="a"), Endpoint("http://127.0.0.1:9", name="b")]
-    with aiclient.Client(endpoints) as client:
+    with clients.Client(endpoints) as client:
         client.get(MODELS)
         client.balancer.eject("b", 60)
         client.balancer.drain("a")
@@ -251,7 +252,7 @@ def test_a_repr_is_a_status_report(node: FakeNode) -> None:
     assert repr(client.balancer).startswith("<Balancer closed ")
 
 
-@clients
+@each_client
 def test_defaults(build: Callable[..., Any]) -> None:
     """As the AI SDKs have them; the logical service has a URL."""
     client = build(NODE)
@@ -273,13 +274,13 @@ def test_every_way_to_name_nodes() -> None:
         {NODE, other},
         aiclient.Balancer([NODE, other]),
     ):
-        client = aiclient.Client(nodes)
+        client = clients.Client(nodes)
         assert {str(endpoint) for endpoint in client.balancer.endpoints} == {NODE, other}
 
 
 def test_a_client_is_a_context_manager(node: FakeNode) -> None:
     """Leaving the block closes it, and the balancer that was made for it."""
-    with aiclient.Client(node.url) as client:
+    with clients.Client(node.url) as client:
         assert client.get(MODELS).status_code == 200
     assert client.is_closed
     assert client.balancer.closed
@@ -289,7 +290,7 @@ def test_a_client_is_a_context_manager(node: FakeNode) -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_an_async_client_is_one_too(node: FakeNode) -> None:
     """On both event loops; and it can be waited for."""
-    async with aiclient.AsyncClient(node.url) as client:
+    async with clients.AsyncClient(node.url) as client:
         await client.balancer.await_ready(5)
         assert (await client.get(MODELS)).status_code == 200
         client.balancer.drain(node.url)
@@ -298,3 +299,40 @@ async def test_an_async_client_is_one_too(node: FakeNode) -> None:
     assert client.balancer.closed
     with pytest.raises(aiclient.BalancerError, match="closed"):
         await client.balancer.await_ready(5)
+
+
+@each_client
+def test_a_url_is_merged_as_httpx_merges_it_the_second_time_too(build: Callable[..., Any]) -> None:
+    """The first time httpx merges it, the second time it is remembered."""
+    client = build([NODE], base_url="http://llm/v1")
+    bare = httpx.Client(base_url="http://llm/v1")
+    for path in ("chat", "/chat", "/chat?a=1&b=%20", "", "http://other/x", "?q=1"):
+        expected = bare.build_request("GET", path).url
+        for _ in range(2):
+            assert client.build_request("GET", path).url == expected
+        with_more = bare.build_request("GET", path, params={"p": "1"}).url
+        assert client.build_request("GET", path, params={"p": "1"}).url == with_more
+        assert client.build_request("GET", path).url == expected
+
+
+@each_client
+def test_a_remembered_url_follows_the_clients_settings(build: Callable[..., Any]) -> None:
+    """What was remembered for other settings is not used."""
+    client = build([NODE], base_url="http://llm/v1")
+    assert str(client.build_request("GET", "/chat").url) == "http://llm/v1/chat"
+    client.base_url = "http://llm/v2"
+    assert str(client.build_request("GET", "/chat").url) == "http://llm/v2/chat"
+    client.params = {"tenant": "a"}
+    assert str(client.build_request("GET", "/chat").url) == "http://llm/v2/chat?tenant=a"
+    assert str(client.build_request("GET", "/new").url) == "http://llm/v2/new?tenant=a"
+    client.params = {}
+    assert str(client.build_request("GET", "/new").url) == "http://llm/v2/new"
+
+
+@each_client
+def test_remembered_urls_are_bounded(build: Callable[..., Any]) -> None:
+    """Paths may come from outside."""
+    client = build([NODE])
+    for number in range(1000):
+        client.build_request("GET", f"/{number}")
+    assert len(client._urls._known) <= 256
