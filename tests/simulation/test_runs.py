@@ -4,7 +4,7 @@ import pytest
 import simpy
 
 from aiclient import LeastLoad, simulation
-from aiclient.simulation import Event, Fleet, Group, Result, Scenario, Workload
+from aiclient.simulation import Event, Fleet, Group, Result, Workload
 from aiclient.simulation.clients import Run
 from aiclient.simulation.compare import resized
 from aiclient.simulation.files import names
@@ -73,7 +73,7 @@ def test_one_node_is_the_ideal() -> None:
     assert real.latency.p99 == pytest.approx(ideal.latency.p99, abs=1e-6)
 
 
-def test_every_call_ends_once() -> None:
+def test_every_call_ends_once(caplog: pytest.LogCaptureFixture) -> None:
     """Whole answers, errors and broken streams are all the calls there were."""
     scenario = made(
         Event(kind="kill", at=50.0, until=80.0, nodes="all"),
@@ -81,16 +81,10 @@ def test_every_call_ends_once() -> None:
         Event(kind="brownout", at=350.0, until=500.0, nodes=0.5, share=0.5),
         workload=Workload(timeout=60.0),
     )
-    run = whole_run(scenario)
+    caplog.set_level(logging.CRITICAL, "aiclient")
+    run = Run(simpy.Environment(), scenario, LeastLoad, seed=5)
     result = run.result("LeastLoad")
     assert run.tally.whole + result.errors + result.interrupted == scenario.calls
     assert result.errors
     assert result.interrupted
     assert result.in_flight == 0
-
-
-def whole_run(scenario: Scenario) -> Run:
-    """One that has not begun."""
-
-    logging.getLogger("aiclient").setLevel(logging.CRITICAL)
-    return Run(simpy.Environment(), scenario, LeastLoad, seed=5)

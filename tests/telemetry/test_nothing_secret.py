@@ -29,9 +29,9 @@ SECRETS: dict[str, Any] = {
 
 
 @pytest.fixture
-def shown(traced: Spans, measured: Metrics, logged: Lines) -> Any:
+def shown(traced: Spans, measured: Metrics, logged: Lines, caplog: pytest.LogCaptureFixture) -> Any:
     """Everything that telemetry shows, as text."""
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    caplog.set_level(logging.WARNING, "httpx")
 
     def shown() -> list[str]:
         spans = [span.to_json() for span in traced.all]

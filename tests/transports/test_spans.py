@@ -334,7 +334,7 @@ async def test_nothing_secret_is_to_be_seen(
     """Canaries in credentials, headers, query, key, body and answer show up nowhere."""
     caplog.set_level(logging.DEBUG)
     for theirs in ("httpx", "httpcore", "httpx2", "httpcore2"):
-        logging.getLogger(theirs).setLevel(logging.WARNING)
+        caplog.set_level(logging.WARNING, theirs)
     nodes[0].fault("500")
     nodes[1].fault("cut_mid_stream")
     endpoints = [
