@@ -223,13 +223,15 @@ class Fleet(Candidates):
                 continue
             # A call may be a long one: only where the node is silent to all is it late itself.
             since = max(started, heard)
-            limit = baseline.late
-            age = now - since
-            if age >= limit:
+            # The moment itself is compared, not the age: rounded the other way, a node would be
+            # due now and not late yet, for ever.
+            late_at = since + baseline.late
+            if now >= late_at:
+                age = now - since
                 late = max(late, age / baseline.typical)
                 next_due = min(next_due, now + max(0.05, age / 4))
             else:
-                next_due = min(next_due, since + limit)
+                next_due = min(next_due, late_at)
         node.late = late
         return next_due
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from aiclient.core.events import EventKind
@@ -16,6 +18,22 @@ from .helpers import Bench, an_attempt
 def states(bench: Bench) -> list[str]:
     """Of all nodes, in order."""
     return [node.state.value for node in bench.core.snapshot()]
+
+
+@pytest.mark.timeout(20)
+def test_a_node_that_is_due_is_reviewed_once() -> None:
+    """Also where rounding puts its call on both sides of late: it looked for ever, once."""
+    for number in range(300):
+        bench = Bench()
+        bench.clock.advance(number * 0.123456789)
+        bench.succeed(0.1 + number / 1000)
+        held = bench.attempt()
+        fleet = bench.core._fleet
+        for _ in range(3):
+            bench.clock.now = fleet.next_due
+            bench.core.snapshot()
+            assert bench.clock.now < fleet.next_due < math.inf
+        held.finish()
 
 
 def test_five_faults_in_a_row_open_the_breaker() -> None:
