@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["Baseline", "Slowest", "Slowness"]
+__all__ = ["Baseline", "Slowest", "Slowness", "burden"]
 
 # Below this many seconds differences are the network's and the client's own, not the node's.
 _FLOOR = 0.002
@@ -22,8 +22,22 @@ _FLOOR = 0.002
 _LATE_FLOOR = 0.05
 # Nodes whose first-byte times differ by less than this, as a logarithm (28%), are alike.
 _ALIKE = 0.25
+# What is slower than this is no longer noise.
+_CLEARLY_SLOW = 1.5
 _BASELINE_MEMORY = 64
 _ROLL_SECONDS = 30.0
+
+
+def burden(slowness: float) -> float:
+    """By how much a slow node's load counts for more: the root up to 1.5, from there the cube.
+
+    Near the peers' level an estimate is mostly noise, and following it costs more than it brings;
+    what is clearly slow must lose its calls before a few of them have shown it. Of the forms
+    compared by simulation (docs/default-picker.md) this one makes the slowest calls wait least.
+    """
+    if slowness <= _CLEARLY_SLOW:
+        return math.sqrt(slowness)
+    return math.sqrt(_CLEARLY_SLOW) * (slowness / _CLEARLY_SLOW) ** 3
 
 
 class Slowest:
@@ -120,21 +134,24 @@ class Baseline:
 class Slowness:
     """How much slower than its peers one node is. Guarded by the balancer's lock.
 
-    The weight of a sample grows with the time since the last one, within 0.02 and 0.3: AI calls are
-    so few that time alone would make every sample replace the average, and a nervous estimate
-    sends calls to nodes that are full. One sample counts as a factor of e at most: a call that
-    queued says little about the node. What is not refreshed drifts back to the peers' level within
-    minutes, so that the node is explored again; a busy node's estimate is never decayed.
+    The weight of a sample, 0.02 to 0.5, grows with the rounds since the node's last one. In a round
+    there are as many samples as nodes, so a node that has fallen behind its peers is believed
+    sooner than one of many quick answers. Not with the time: AI calls are so few that nearly every
+    sample would replace the average, and a nervous estimate sends calls to nodes that are full.
+    One sample counts as a factor of e at most: a call that queued says little about the node. What
+    is not refreshed drifts back to the peers' level within minutes, so that the node is explored
+    again; a busy node's estimate is never decayed.
     """
 
-    __slots__ = ("_log", "_penalty", "_sampled_at", "penalty_until", "ttfb")
+    __slots__ = ("_log", "_penalty", "_round", "_sampled_at", "penalty_until", "ttfb")
 
-    _TAU = 25.0
+    _MEMORY = 10.0  # rounds
     _DRIFT = 120.0
     _PENALTY_CAP = 1000.0
 
     def __init__(self) -> None:
         self.ttfb: float | None = None
+        self._round: float | None = None
         self.restart(0.0)
 
     def restart(self, now: float) -> None:
@@ -144,10 +161,14 @@ class Slowness:
         self._penalty = 0.0
         self.penalty_until = 0.0
 
-    def observe(self, log_ratio: float, ttfb: float, now: float) -> None:
-        """A good first byte arrived, `exp(log_ratio)` times as late as the baseline."""
-        elapsed = max(0.0, now - self._sampled_at)
-        share = min(0.3, max(0.02, 1.0 - math.exp(-elapsed / self._TAU)))
+    def observe(self, log_ratio: float, ttfb: float, now: float, round_: float) -> None:
+        """A good first byte arrived, `exp(log_ratio)` times as late as the baseline.
+
+        `round_`: the samples of the whole fleet so far, per node.
+        """
+        rounds = round_ - self._round if self._round is not None else 1.0
+        share = min(0.5, max(0.02, 1.0 - math.exp(-rounds / self._MEMORY)))
+        self._round = round_
         self._log += share * min(1.0, max(-1.0, log_ratio - self._log))
         self._sampled_at = now
         self.ttfb = ttfb if self.ttfb is None else self.ttfb + share * (ttfb - self.ttfb)

@@ -11,7 +11,7 @@ import attrs
 
 from ..endpoint import Endpoint
 from .breaker import Breaker, BreakerState
-from .load import Baseline, Slowness
+from .load import Baseline, Slowness, burden
 
 __all__ = ["Node", "NodeSet", "NodeSnapshot", "NodeState"]
 
@@ -160,8 +160,8 @@ class Node:
     def reassess(self, now: float, slow_start: float) -> None:
         """After the estimate, the weight or the ramp changed: `LeastLoad`'s score.
 
-        (in flight + 1) / weight * sqrt(slowness), where slowness is the first-byte time relative
-        to the peers', or how late the oldest waiting call is, whichever is worse.
+        (in flight + 1) / weight * burden(slowness), where slowness is the first-byte time
+        relative to the peers', or how late the oldest waiting call is, whichever is worse.
         """
         ramp = 1.0
         if self.ramp_from is not None:
@@ -170,7 +170,7 @@ class Node:
                 self.ramp_from, ramp = None, 1.0
         slowness = max(self.slowness.ratio(now), self.late)
         weight = self.weight * ramp
-        self.factor = math.sqrt(slowness) / weight if weight else math.inf
+        self.factor = burden(slowness) / weight if weight else math.inf
         self.rescore()
 
     def count_pick(self, now: float) -> None:

@@ -96,7 +96,7 @@ def _lightest(nodes: list[Node], rng: random.Random) -> Node:
 
 
 class LeastLoad:
-    """The default: in-flight calls per weight, times the root of the relative first-byte time.
+    """The default: in-flight calls per weight, times what the relative first-byte time makes of it.
 
     The score is `Node.load`; see `Node.reassess` for the formula.
     """

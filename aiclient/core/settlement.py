@@ -35,6 +35,8 @@ class Settlement:
         self._policy = policy
         # Over all kinds of calls.
         self._slowest = Slowest()
+        # One more when there were as many first-byte times as there are nodes.
+        self._round = 0.0
 
     def good_first_byte(self, attempt: Attempt, now: float) -> None:
         """The first content of a 2xx answer: the latency sample, and the verdict on the node."""
@@ -45,8 +47,9 @@ class Settlement:
         ttfb = now - attempt.started
         self._slowest.observe(ttfb, now)
         log_ratio = attempt.baseline.observe(node, attempt.started, ttfb, now)
+        self._round += 1.0 / max(1, len(self._fleet.members))
         if attempt.generation == node.breaker.generation:
-            node.slowness.observe(log_ratio, ttfb, now)
+            node.slowness.observe(log_ratio, ttfb, now, self._round)
         self.did_well(attempt, now)
         slow_start = self._policy.slow_start if self._policy else 0.0
         if node.late or node.ramp_from is not None or node not in self._fleet.ready:

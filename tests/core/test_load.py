@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from aiclient.core.load import Baseline, Slowest, Slowness
+from aiclient.core.load import Baseline, Slowest, Slowness, burden
 
 
 def test_the_baseline_is_what_is_usual() -> None:
@@ -58,31 +58,32 @@ def test_who_answered_later_calls() -> None:
     assert not baseline.peers_answered_after("b", 6.5, 1)
 
 
-def slow_node(factor: float, samples: int, gap: float) -> Slowness:
-    """A node of which all samples were that much slower."""
+def slow_node(factor: float, samples: int, rounds: float) -> Slowness:
+    """One of which all samples, one a second, were that much slower; so many rounds apart."""
     slowness = Slowness()
     for number in range(samples):
-        slowness.observe(math.log(factor), 1.0, number * gap)
+        slowness.observe(math.log(factor), 1.0, number, number * rounds)
     return slowness
 
 
 def test_a_slow_node_is_known_after_a_few_calls() -> None:
-    """Four times as slow: most of it after ten calls at one a second or slower."""
-    assert slow_node(4.0, 30, 2.0).estimate(58.0) > 2.0
-    assert slow_node(4.0, 10, 10.0).estimate(90.0) > 2.0
-    assert slow_node(0.25, 30, 2.0).estimate(58.0) < 0.5
+    """Four times as slow: most of it after four calls, when its peers answered four times more."""
+    assert slow_node(4.0, 4, 4.0).estimate(3.0) > 2.0
+    assert slow_node(4.0, 16, 1.0).estimate(15.0) > 2.0
+    assert slow_node(0.25, 4, 4.0).estimate(3.0) < 0.5
 
 
 def test_many_calls_at_once_are_no_proof() -> None:
-    """A hundred in the same moment weigh about as much as a few over time."""
-    assert slow_node(4.0, 10, 0.0).estimate(0.0) < 1.6
+    """Ten answers in the same moment, before the peers gave one, weigh little."""
+    assert slow_node(4.0, 10, 0.0).estimate(9.0) < 1.6
 
 
 def test_one_sample_counts_as_e_at_most() -> None:
-    """A call that queued for a minute says little about the node."""
-    once = Slowness()
-    once.observe(math.log(1000.0), 60.0, 100.0)
-    assert once.estimate(100.0) <= math.exp(0.3)
+    """A call that queued for a minute says little about the node, also after a long silence."""
+    slowness = Slowness()
+    slowness.observe(0.0, 0.1, 100.0, 0.0)
+    slowness.observe(math.log(1000.0), 60.0, 160.0, 1000.0)
+    assert slowness.estimate(160.0) <= math.exp(0.5)
 
 
 def test_a_slight_difference_is_none() -> None:
@@ -115,3 +116,12 @@ def test_a_penalty_is_capped() -> None:
     slowness = Slowness()
     slowness.penalise(60.0, 1e-9, 0.0)
     assert slowness.ratio(1.0) <= 1000.0
+
+
+def test_what_is_clearly_slow_counts_for_more_than_it_is() -> None:
+    """And what is within the noise for less; it grows without a jump."""
+    assert burden(1.0) == 1.0
+    assert burden(1.44) == pytest.approx(1.2)
+    assert burden(0.25) == 0.5
+    assert burden(3.0) == pytest.approx(8 * math.sqrt(1.5))
+    assert burden(1.5) == pytest.approx(burden(math.nextafter(1.5, 2.0)))

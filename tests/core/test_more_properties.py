@@ -143,7 +143,7 @@ def test_the_estimate_stays_within_its_samples(samples: list[tuple[float, float]
         now += gap
         log = baseline.observe("node", now - ttfb, ttfb, now)
         logs.append(log)
-        slowness.observe(log, ttfb, now)
+        slowness.observe(log, ttfb, now, now)
         assert min(logs) - 1e-9 <= slowness._log <= max(logs) + 1e-9
     assert abs(slowness.ratio(now + 1200) - 1) < 0.01
 

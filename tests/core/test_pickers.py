@@ -118,14 +118,14 @@ def test_least_request_looks_at_calls_only() -> None:
 
 
 def test_least_load_looks_at_first_byte_times_too() -> None:
-    """A node nine times as slow gets between a half and a third of the other's calls."""
+    """Of two nodes, one nine times as slow gets a call in eight or so."""
     bench = Bench(2, picker=LeastLoad())
     for _ in range(200):
         bench.succeed(9.0, bench.call(pin="a"))
         bench.succeed(1.0, bench.call(pin="b"))
     assert 4 < bench.see("a").slowness / bench.see("b").slowness <= 9
     counts = Counter(bench.picks(40))
-    assert 10 <= counts["a"] <= 14
+    assert 3 <= counts["a"] <= 7
 
 
 def test_two_choices_are_distinct() -> None:
