@@ -91,6 +91,11 @@ class Breaker:
         total = self._good + self._bad
         return self._good / total if total >= self._policy.min_samples else None
 
+    def faults(self, now: float) -> int:
+        """How many there were within the window."""
+        self._bucket(now)
+        return self._bad
+
     def success(self, now: float) -> None:
         self._row = 0
         self._connect_row = 0

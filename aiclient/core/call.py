@@ -262,6 +262,9 @@ class Call:
         same = [earlier for earlier in self.attempts if earlier.status == attempt.status]
         if all(earlier.node is attempt.node for earlier in same):
             return False
+        # A node that fails other calls, too, says nothing about this one.
+        if not self.balancer.is_blameless(attempt):
+            return False
         for earlier in same:
             if earlier is not attempt:
                 self.balancer.poison(earlier)

@@ -172,6 +172,11 @@ class Engine(Guarded):
         """Another node could do what this one could not: it was at fault after all."""
         self._reconsider(earlier, lambda now: self._settlement.fault(earlier, None, what, now))
 
+    def is_blameless(self, attempt: Attempt) -> bool:
+        """Whether its node failed no call lately; this attempt is not settled yet."""
+        with self._lock:
+            return not attempt.node.breaker.faults(self.clock())
+
     def poison(self, earlier: Attempt) -> None:
         """Another node gave the same 5xx: take the charge back."""
         self._reconsider(earlier, lambda now: self._settlement.poison(earlier, now))

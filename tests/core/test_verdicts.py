@@ -178,6 +178,17 @@ def test_different_5xx_are_no_poison() -> None:
     assert [bench.see(name).failed for name in "abc"] == [1, 1, 0]
 
 
+def test_a_node_that_fails_other_calls_is_no_witness() -> None:
+    """Two bad nodes, met by one call: that says nothing about the call."""
+    bench = Bench()
+    bench.break_down("b", times=1)
+    call = bench.call()
+    second = an_attempt(call.answered(an_attempt(call.begin()), 500))
+    third = an_attempt(call.answered(second, 500))
+    assert third.node.label == "c"
+    assert [bench.see(name).failed for name in "abc"] == [1, 2, 0]
+
+
 def test_poison_is_recognised_across_another_failure() -> None:
     """500, a reset, 500: the two equal answers came from two nodes."""
     bench = Bench()
