@@ -19,6 +19,7 @@ The options of a fault:
 |---|---|---|---|
 | `times` | how many requests it strikes before it heals by itself (>= 1) | None: until `heal()` | all but `refuse` |
 | `after` | how many requests are still served before it (>= 0) | 0 | all but `refuse` |
+| `share` | the part of the requests it strikes, evenly spread (> 0, <= 1) | 1.0 | all but `refuse` |
 | `delay` | seconds before the faulty answer (>= 0) | 0.0 | all but `refuse` |
 | `paths` | prefixes of the paths it strikes | None: all but `/_fake/*` | all but `refuse` |
 | `tokens` | content tokens sent before it bites (>= 0) | 2 | `hang_mid_stream`, `cut_mid_stream`, `cut_mid_body` |
@@ -37,7 +38,7 @@ from typing import TypedDict
 
 from .settings import check_seconds
 
-_ANY = frozenset({"times", "after", "delay", "paths"})
+_ANY = frozenset({"times", "after", "share", "delay", "paths"})
 _MIDWAY = _ANY | {"tokens"}
 _STATUS = _ANY | {"retry_after"}
 _STATUS_NAME = re.compile(r"[45][0-9][0-9]")
@@ -60,6 +61,7 @@ class FaultOptions(TypedDict, total=False):
     times: int | None
     retry_after: float | None
     after: int
+    share: float
     tokens: int
     delay: float
     paths: Sequence[str] | None
@@ -73,6 +75,7 @@ class Fault:
     times: int | None = None
     retry_after: float | None = None
     after: int = 0
+    share: float = 1.0
     tokens: int = 2
     delay: float = 0.0
     paths: Sequence[str] | None = None
@@ -100,6 +103,8 @@ class Fault:
         for name, value in (("after", self.after), ("tokens", self.tokens)):
             if not _is_count(value, 0):
                 raise ValueError(f"{name} must be a whole number >= 0, not {value!r}")
+        if not (isinstance(self.share, int | float) and 0 < self.share <= 1):
+            raise ValueError(f"share must be a number > 0 and <= 1, not {self.share!r}")
         check_seconds("delay", self.delay)
         if self.retry_after is not None:
             check_seconds("retry_after", self.retry_after)
@@ -131,6 +136,7 @@ class FaultPlan:
         self._fault: Fault | None = None
         self._spared = 0
         self._struck = 0
+        self._pending = 0.0  # grows by the fault's share, and is a strike when it reaches 1
 
     @property
     def current(self) -> Fault | None:
@@ -139,7 +145,7 @@ class FaultPlan:
 
     def begin(self, fault: Fault) -> None:
         """Let `fault` replace whatever was on."""
-        self._fault, self._spared, self._struck = fault, 0, 0
+        self._fault, self._spared, self._struck, self._pending = fault, 0, 0, 0.0
 
     def heal(self) -> None:
         """No fault any more."""
@@ -155,6 +161,10 @@ class FaultPlan:
         if self._spared < fault.after:
             self._spared += 1
             return None
+        self._pending += fault.share
+        if self._pending < 1 - 1e-9:
+            return None
+        self._pending -= 1
         self._struck += 1
         if self._struck == fault.times:
             self._fault = None

@@ -212,6 +212,13 @@ def test_error_event_is_a_good_status_and_a_bad_stream(node: FakeNode) -> None:
     assert node.served == 0
 
 
+@pytest.mark.parametrize(("share", "struck"), [(0.1, 2), (0.5, 10), (0.7, 14), (1.0, 20)])
+def test_share_strikes_some_of_them(node: FakeNode, share: float, struck: int) -> None:
+    """Evenly spread."""
+    node.fault("500", share=share)
+    assert [httpx.get(node.url + "/health").is_error for _ in range(20)].count(True) == struck
+
+
 def test_times_heals_by_itself(node: FakeNode) -> None:
     """times: so many requests are struck, then all is well."""
     node.fault("503", times=2)
@@ -260,7 +267,7 @@ def test_a_new_fault_replaces_the_old_one(node: FakeNode) -> None:
         ("600", {}, "unknown fault"),
         ("٤٠٤", {}, "unknown fault"),
         (503, {}, "unknown fault"),
-        ("reset", {"foo": 1}, "no option 'foo'; allowed: after, delay, paths, times"),
+        ("reset", {"foo": 1}, "no option 'foo'; allowed: after, delay, paths, share, times"),
         ("reset", {"tokens": 1}, "no option 'tokens'"),
         ("hang", {"retry_after": 1}, "no option 'retry_after'"),
         ("refuse", {"times": 1}, "no option 'times'; allowed: none"),
@@ -268,6 +275,9 @@ def test_a_new_fault_replaces_the_old_one(node: FakeNode) -> None:
         ("reset", {"times": True}, "times must be"),
         ("reset", {"after": -1}, "after must be"),
         ("reset", {"after": 1.5}, "after must be"),
+        ("reset", {"share": 0}, "share must be"),
+        ("reset", {"share": 1.1}, "share must be"),
+        ("reset", {"share": float("nan")}, "share must be"),
         ("cut_mid_stream", {"tokens": -1}, "tokens must be"),
         ("reset", {"delay": -0.1}, "delay must be"),
         ("reset", {"delay": float("nan")}, "delay must be"),
