@@ -43,6 +43,7 @@ ONCE = (
     "tests/discovery/test_etcd_faults.py",
     "tests/simulation",
     "tests/status/test_browser.py",
+    "tests/test_benchmarks.py",
     "tests/telemetry/test_dashboard.py",
     "tests/test_docs.py",
     "tests/test_examples.py",
@@ -107,10 +108,17 @@ def matrix(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the overhead against bare httpx, and telemetry's (not part of the default run)."""
-    session.install(".", "opentelemetry-sdk")
-    session.run("python", "benchmarks/overhead.py", *session.posargs)
-    session.run("python", "benchmarks/telemetry.py", *session.posargs)
+    """Measure everything and write docs/benchmarks.md: an hour (not part of the default run).
+
+    `nox -s bench -- --quick` only shows that it runs, and writes nothing.
+    """
+    lists = ["-r", "benchmarks/versus/peers.txt", "-r", "benchmarks/scale/clients.txt"]
+    session.install(".[simulation,plots]", "opentelemetry-sdk", *lists)
+    args = session.posargs
+    session.run("python", "benchmarks/overhead.py", *args)
+    session.run("python", "benchmarks/telemetry.py", *args)
+    session.run("python", "-m", "benchmarks.versus", *(args or ["--write"]))
+    session.run("python", "-m", "benchmarks.scale", *(args or ["--write"]))
 
 
 # By environment: llama-index and litellm still want the openai SDK from before its version 3.

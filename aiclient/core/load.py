@@ -134,10 +134,11 @@ class Baseline:
 class Slowness:
     """How much slower than its peers one node is. Guarded by the balancer's lock.
 
-    The weight of a sample, 0.02 to 0.5, grows with the rounds since the node's last one. In a round
+    The weight of a sample, 0.02 to 0.5, grows with the rounds since the node's last one: in a round
     there are as many samples as nodes, so a node that has fallen behind its peers is believed
-    sooner than one of many quick answers. Not with the time: AI calls are so few that nearly every
-    sample would replace the average, and a nervous estimate sends calls to nodes that are full.
+    sooner than one of many quick answers. It grows with the time, too, but slowly: AI calls are so
+    few that else nearly every sample would replace the average, and a nervous estimate sends calls
+    to nodes that are full. Where a client makes few calls to many nodes, time is what counts.
     One sample counts as a factor of e at most: a call that queued says little about the node. What
     is not refreshed drifts back to the peers' level within minutes, so that the node is explored
     again; a busy node's estimate is never decayed.
@@ -145,18 +146,19 @@ class Slowness:
 
     __slots__ = ("_log", "_penalty", "_round", "_sampled_at", "penalty_until", "ttfb")
 
-    _MEMORY = 10.0  # rounds
+    _ROUNDS = 10.0
+    _SECONDS = 50.0
     _DRIFT = 120.0
     _PENALTY_CAP = 1000.0
 
     def __init__(self) -> None:
         self.ttfb: float | None = None
-        self._round: float | None = None
         self.restart(0.0)
 
     def restart(self, now: float) -> None:
         """Forget: the node starts again at its peers' level."""
         self._log = 0.0
+        self._round: float | None = None
         self._sampled_at = now
         self._penalty = 0.0
         self.penalty_until = 0.0
@@ -167,7 +169,8 @@ class Slowness:
         `round_`: the samples of the whole fleet so far, per node.
         """
         rounds = round_ - self._round if self._round is not None else 1.0
-        share = min(0.5, max(0.02, 1.0 - math.exp(-rounds / self._MEMORY)))
+        age = max(rounds / self._ROUNDS, (now - self._sampled_at) / self._SECONDS)
+        share = min(0.5, max(0.02, 1.0 - math.exp(-age)))
         self._round = round_
         self._log += share * min(1.0, max(-1.0, log_ratio - self._log))
         self._sampled_at = now
