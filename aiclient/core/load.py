@@ -168,8 +168,11 @@ class Slowness:
 
         `round_`: the samples of the whole fleet so far, per node.
         """
-        rounds = round_ - self._round if self._round is not None else 1.0
-        age = max(rounds / self._ROUNDS, (now - self._sampled_at) / self._SECONDS)
+        if self._round is None:
+            age = 1.0 / self._ROUNDS  # the first one: what was before says nothing
+        else:
+            elapsed = now - self._sampled_at
+            age = max((round_ - self._round) / self._ROUNDS, elapsed / self._SECONDS)
         share = min(0.5, max(0.02, 1.0 - math.exp(-age)))
         self._round = round_
         self._log += share * min(1.0, max(-1.0, log_ratio - self._log))

@@ -86,6 +86,13 @@ def test_one_sample_counts_as_e_at_most() -> None:
     assert slowness.estimate(160.0) <= math.exp(0.5)
 
 
+def test_a_first_sample_is_no_proof() -> None:
+    """However long the clock ran before: a first call opens a connection, and more."""
+    slowness = Slowness()
+    slowness.observe(math.log(5.0), 0.05, 1e6, 7.0)
+    assert slowness.estimate(1e6) == 1.0
+
+
 def test_a_slight_difference_is_none() -> None:
     """Nodes that are alike share alike."""
     assert slow_node(1.05, 100, 1.0).estimate(99.0) == 1.0
