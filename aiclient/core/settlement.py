@@ -255,10 +255,13 @@ class Settlement:
     def _suspect(self, attempt: Attempt, silence: float, now: float) -> None:
         node = attempt.node
         detail = f"silent for {silence:.1f} s with {len(node.waiting)} calls waiting"
-        node.why = f"stalled: {detail}"
         if node.breaker.state is BreakerState.HALF_OPEN and node.probe == attempt.serial:
-            self._fleet.trip(node, Trip.STALLED, now, detail)
+            # Out for another reason, only an answer elsewhere can tell that it stalls, too: the
+            # probe may be a long call.
+            if node.breaker.trip is Trip.STALLED:
+                self._fleet.trip(node, Trip.STALLED, now, detail)
             return
+        node.why = f"stalled: {detail}"
         node.suspect_until = now + _SUSPECT_SECONDS
         self._fleet.tell(EventKind.STALLED, now, node, detail)
         self._fleet.review(node, now)
@@ -270,7 +273,10 @@ class Settlement:
         waited = moved_at - moved.started
         # Bytes from before its silence, to this call or another, do not refute it.
         sent_since = node.last_byte_at > moved_at
-        if took >= waited or sent_since or node.breaker.state is not BreakerState.CLOSED:
+        breaker = node.breaker
+        probed = breaker.state is BreakerState.HALF_OPEN and moved.generation == breaker.generation
+        can_trip = probed or breaker.state is BreakerState.CLOSED
+        if took >= waited or sent_since or not can_trip:
             return
         node.failed += 1
         self._fleet.trip(

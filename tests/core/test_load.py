@@ -58,32 +58,41 @@ def test_who_answered_later_calls() -> None:
     assert not baseline.peers_answered_after("b", 6.5, 1)
 
 
-def slow_node(factor: float, samples: int, rounds: float) -> Slowness:
-    """One of which all samples, one a second, were that much slower; so many rounds apart."""
+def slow_node(factor: float, samples: int, gap: float, rounds: float = 1.0) -> Slowness:
+    """A node of which all samples were that much slower: seconds and rounds between them."""
     slowness = Slowness()
     for number in range(samples):
-        slowness.observe(math.log(factor), 1.0, number, number * rounds)
+        slowness.observe(math.log(factor), 1.0, number * gap, number * rounds)
     return slowness
 
 
 def test_a_slow_node_is_known_after_a_few_calls() -> None:
-    """Four times as slow: most of it after four calls, when its peers answered four times more."""
-    assert slow_node(4.0, 4, 4.0).estimate(3.0) > 2.0
-    assert slow_node(4.0, 16, 1.0).estimate(15.0) > 2.0
-    assert slow_node(0.25, 4, 4.0).estimate(3.0) < 0.5
+    """Four times as slow: most of it after ten calls at one a second or slower."""
+    assert slow_node(4.0, 30, 2.0).estimate(58.0) > 2.0
+    assert slow_node(4.0, 10, 10.0).estimate(90.0) > 2.0
+    assert slow_node(0.25, 30, 2.0).estimate(58.0) < 0.5
+
+
+def test_it_is_known_after_four_when_its_peers_answered_four_times_more() -> None:
+    """However little time that took."""
+    assert slow_node(4.0, 4, 0.1, rounds=4.0).estimate(0.3) > 2.0
+    assert slow_node(0.25, 4, 0.1, rounds=4.0).estimate(0.3) < 0.5
 
 
 def test_many_calls_at_once_are_no_proof() -> None:
-    """Ten answers in the same moment, before the peers gave one, weigh little."""
-    assert slow_node(4.0, 10, 0.0).estimate(9.0) < 1.6
+    """Ten in the same moment, before the peers gave one, weigh about as much as a few over time."""
+    assert slow_node(4.0, 10, 0.0, rounds=0.0).estimate(0.0) < 1.6
 
 
 def test_one_sample_counts_as_e_at_most() -> None:
     """A call that queued for a minute says little about the node, also after a long silence."""
-    slowness = Slowness()
-    slowness.observe(0.0, 0.1, 100.0, 0.0)
-    slowness.observe(math.log(1000.0), 60.0, 160.0, 1000.0)
-    assert slowness.estimate(160.0) <= math.exp(0.5)
+    once = Slowness()
+    once.observe(math.log(1000.0), 60.0, 100.0, 1.0)
+    assert once.estimate(100.0) <= math.exp(0.3)
+    late = Slowness()
+    late.observe(0.0, 0.1, 100.0, 0.0)
+    late.observe(math.log(1000.0), 60.0, 160.0, 1000.0)
+    assert late.estimate(160.0) <= math.exp(0.3)
 
 
 def test_a_first_sample_is_no_proof() -> None:

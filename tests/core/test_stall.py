@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from aiclient.core.attempt import Overdue
+from aiclient.core.attempt import Attempt, Overdue
+from aiclient.core.call import Call
 from aiclient.core.events import EventKind
 from aiclient.core.node import NodeState
-from aiclient.core.verdict import Failure
+from aiclient.core.verdict import Failure, Health
 from aiclient.settings import BreakerPolicy, RetryPolicy
 
 from .helpers import Stall, an_attempt
@@ -273,3 +274,43 @@ def test_a_lone_call_is_not_left_at_the_node_it_probes() -> None:
     stall.began = stall.bench.clock.now
     stall.bench.clock.advance(2.5)
     assert stall.overdue(probe) is Failure.STALLED
+
+
+def a_silent_probe() -> tuple[Stall, Call, Attempt]:
+    """Node a, out because it answered 500, is silent to the call that probes it."""
+    stall = Stall(waiting=0)
+    stall.pass_time(0.5)
+    for _ in range(5):
+        attempt = an_attempt(stall.bench.call(pin="a").begin())
+        stall.bench.core.settle(attempt, Health.FAULT, "http 500")
+        attempt.finish()
+    stall.pass_time(6.0)
+    call = stall.bench.call()
+    probe = an_attempt(call.begin())
+    assert (probe.node.label, probe.why) == ("a", "probe")
+    stall.began = stall.bench.clock.now
+    stall.pass_time(3.0)
+    assert stall.overdue(probe) is Failure.STALLED
+    return stall, call, probe
+
+
+def test_a_long_call_that_probes_does_not_put_the_node_out_again() -> None:
+    """Where it takes as long elsewhere, the node was not to blame: the next call probes it."""
+    stall, call, probe = a_silent_probe()
+    moved = an_attempt(call.failed(probe, Failure.STALLED))
+    assert stall.bench.see("a").state is NodeState.PROBING
+    stall.bench.clock.advance(3.5)
+    call.delivered(moved)
+    assert stall.bench.see("a").state is NodeState.PROBING
+    again = an_attempt(stall.bench.call().begin())
+    assert (again.node.label, again.why) == ("a", "probe")
+
+
+def test_a_probe_answered_sooner_elsewhere_puts_it_out_as_stalled() -> None:
+    """That is the proof."""
+    stall, call, probe = a_silent_probe()
+    moved = an_attempt(call.failed(probe, Failure.STALLED))
+    stall.bench.clock.advance(0.2)
+    call.delivered(moved)
+    assert stall.bench.see("a").state is NodeState.EJECTED
+    assert stall.bench.see("a").why.startswith("stalled")
