@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         DeadlineExceeded,
         DiscoveryError,
         NoNodeAvailable,
+        Overloaded,
         RedirectRefused,
         StreamInterrupted,
         attempts_of,
@@ -55,7 +56,14 @@ if TYPE_CHECKING:
     from .facts import AttemptRecord, RequestFacts
     from .health_check import HealthCheck
     from .lease import Lease, Leases
-    from .settings import BreakerPolicy, CallOptions, Deadlines, OutlierPolicy, RetryPolicy
+    from .settings import (
+        BreakerPolicy,
+        CallOptions,
+        Concurrency,
+        Deadlines,
+        OutlierPolicy,
+        RetryPolicy,
+    )
     from .transports.async_transport import AsyncBalancedTransport
     from .transports.sync_transport import BalancedTransport
 
@@ -73,6 +81,7 @@ __all__ = [
     "CallOptions",
     "CallReport",
     "Client",
+    "Concurrency",
     "ConfigurationError",
     "ConsistentHash",
     "DNSDiscovery",
@@ -98,6 +107,7 @@ __all__ = [
     "NodeSnapshot",
     "NodeState",
     "OutlierPolicy",
+    "Overloaded",
     "PickContext",
     "Picker",
     "PowerOfTwoChoices",
@@ -136,6 +146,7 @@ _HOMES = {
     "ConsistentHash": ".core.hashing",
     "DeadlineExceeded": ".errors",
     "DNSDiscovery": ".discovery.dns",
+    "Concurrency": ".settings",
     "Deadlines": ".settings",
     "Discovery": ".discovery.protocol",
     "DiscoveryError": ".errors",
@@ -152,6 +163,7 @@ _HOMES = {
     "LeastLoad": ".core.pickers",
     "LeastRequest": ".core.pickers",
     "NoNodeAvailable": ".errors",
+    "Overloaded": ".errors",
     "Node": ".core.node",
     "NodeSet": ".core.node",
     "NodeSnapshot": ".core.node",

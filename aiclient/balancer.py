@@ -17,7 +17,7 @@ from .errors import BalancerError, ConfigurationError
 from .health.checker import HealthChecker
 from .health_check import HealthCheck
 from .lease import Classify, Lease, Leases
-from .settings import BreakerPolicy, CallOptions, Deadlines, OutlierPolicy, RetryPolicy
+from .settings import BreakerPolicy, CallOptions, Concurrency, Deadlines, OutlierPolicy, RetryPolicy
 
 if TYPE_CHECKING:
     import ssl
@@ -45,7 +45,7 @@ class Balancer(BalancerCore):
             (`dns://name:port`, `dns+https://name:port`, `dns+srv://_service._proto.name`,
             `file:///path`); or any `Discovery`.
         picker: Which node gets a call; default `LeastLoad()`.
-        retry, breaker, outlier, deadlines: see the classes; None switches the policy off.
+        retry, breaker, outlier, deadlines, concurrency: see the classes; None switches one off.
         health_check: Checks the nodes in the background; default None: not at all.
         clock: Seconds that never go back; default `time.monotonic`.
         rng: Random numbers; give a seeded one to repeat a run.
@@ -63,11 +63,13 @@ class Balancer(BalancerCore):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = None,
+        concurrency: Concurrency | None = DEFAULT,
         health_check: HealthCheck | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         policies: dict[str, Any] = {"retry": retry, "breaker": breaker, "outlier": outlier}
+        policies["concurrency"] = concurrency
         given = {name: value for name, value in policies.items() if value is not DEFAULT}
         discovery = source_of(nodes)
         super().__init__(

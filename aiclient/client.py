@@ -14,7 +14,7 @@ from .core.pickers import Picker
 from .endpoint import Endpoint
 from .errors import ConfigurationError
 from .health_check import HealthCheck
-from .settings import BreakerPolicy, Deadlines, OutlierPolicy, RetryPolicy
+from .settings import BreakerPolicy, Concurrency, Deadlines, OutlierPolicy, RetryPolicy
 from .transports.async_transport import AsyncBalancedTransport
 from .transports.sync_transport import BalancedTransport
 
@@ -99,7 +99,7 @@ class Client(httpx.Client):
             such as `dns://llm:8000`, a `Discovery`, or a `Balancer` (which then has the policies,
             and is closed by who made it).
         picker: Which node gets a call. Default `LeastLoad()`.
-        retry, breaker, outlier, deadlines: See these classes; None switches one off.
+        retry, breaker, outlier, deadlines, concurrency: See these classes; None switches one off.
         health_check: Checks the nodes in the background. Default None: not at all.
         transport_factory: Makes the transport under a node, from its `Endpoint`, instead of our
             own connections.
@@ -124,6 +124,7 @@ class Client(httpx.Client):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = DEFAULT,
+        concurrency: Concurrency | None = DEFAULT,
         health_check: HealthCheck | None = DEFAULT,
         transport_factory: Callable[[Endpoint], httpx.BaseTransport] | None = None,
         **httpx_options: Any,
@@ -136,6 +137,7 @@ class Client(httpx.Client):
             breaker=breaker,
             outlier=outlier,
             deadlines=deadlines,
+            concurrency=concurrency,
             health_check=health_check,
             transport_factory=transport_factory,
             **for_transport,
@@ -199,6 +201,7 @@ class AsyncClient(httpx.AsyncClient):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = DEFAULT,
+        concurrency: Concurrency | None = DEFAULT,
         health_check: HealthCheck | None = DEFAULT,
         transport_factory: Callable[[Endpoint], httpx.AsyncBaseTransport] | None = None,
         **httpx_options: Any,
@@ -211,6 +214,7 @@ class AsyncClient(httpx.AsyncClient):
             breaker=breaker,
             outlier=outlier,
             deadlines=deadlines,
+            concurrency=concurrency,
             health_check=health_check,
             transport_factory=transport_factory,
             **for_transport,

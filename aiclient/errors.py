@@ -3,6 +3,7 @@
     BalancerError
       NoNodeAvailable      no node may take the call now        (httpx: ConnectError)
       DeadlineExceeded     a `Deadlines` limit passed           (httpx: TimeoutException)
+      Overloaded           no node has a place for the call     (httpx: PoolTimeout)
       StreamInterrupted    a node broke an answer already begun (httpx: ReadError)
       RedirectRefused      a redirect would leave the service   (httpx: RequestError)
       DiscoveryError       no nodes have been found yet         (httpx: ConnectError)
@@ -28,6 +29,7 @@ __all__ = [
     "DeadlineExceeded",
     "DiscoveryError",
     "NoNodeAvailable",
+    "Overloaded",
     "RedirectRefused",
     "StreamInterrupted",
     "attempts_of",
@@ -54,6 +56,10 @@ class NoNodeAvailable(BalancerError):
 
 class DeadlineExceeded(BalancerError):
     """The call's total deadline, or a node's first-byte or idle deadline, has passed."""
+
+
+class Overloaded(BalancerError):
+    """Every node has its `Concurrency.limit` of calls, and this one may wait no longer."""
 
 
 class StreamInterrupted(BalancerError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
@@ -13,9 +12,11 @@ from .core.attempt import Attempt
 from .core.call import Call, Step
 from .core.verdict import Failure
 from .errors import BalancerError, note_attempts
+from .pausing import async_pause, sync_pause
 
 if TYPE_CHECKING:
     from .core.engine import Engine
+    from .core.line import Ticket
     from .endpoint import Endpoint
     from .settings import CallOptions
 
@@ -59,7 +60,7 @@ class Lease:
     def __enter__(self) -> Lease:
         step = self._begin()
         while not isinstance(step, Attempt):
-            time.sleep(step)
+            sync_pause(self._call, step)
             step = self._resumed()
         self._attempt = step
         return self
@@ -67,19 +68,17 @@ class Lease:
     async def __aenter__(self) -> Lease:
         step = self._begin()
         while not isinstance(step, Attempt):
-            import anyio
-
-            await anyio.sleep(step)
+            await async_pause(self._call, step)
             step = self._resumed()
         self._attempt = step
         return self
 
-    def _begin(self) -> Attempt | float:
+    def _begin(self) -> Attempt | Ticket | float:
         if self._attempt is not None:
             raise RuntimeError("a lease is entered once; ask the balancer for another one")
         return begun(self._call)
 
-    def _resumed(self) -> Attempt | float:
+    def _resumed(self) -> Attempt | Ticket | float:
         step = self._call.resume()
         assert step is not None  # only a call that has been tried can have nothing left
         return step
@@ -155,19 +154,17 @@ class Turns:
             if step is None:
                 self._raise_suppressed()
                 raise StopIteration
-            time.sleep(step)
+            sync_pause(self._call, step)
             step = self._call.resume()
         return self._take(step)
 
     async def __anext__(self) -> Turn:
         step = self._step()
         while not isinstance(step, Attempt):
-            import anyio
-
             if step is None:
                 self._raise_suppressed()
                 raise StopAsyncIteration
-            await anyio.sleep(step)
+            await async_pause(self._call, step)
             step = self._call.resume()
         return self._take(step)
 
@@ -243,7 +240,7 @@ class Turn(Lease):
         return step
 
 
-def begun(call: Call) -> Attempt | float:
+def begun(call: Call) -> Attempt | Ticket | float:
     """The call's first step; whoever watches the balancer is told."""
     # Here, not above: a balancer alone must not load OpenTelemetry.
     from .telemetry.leases import lease_begins

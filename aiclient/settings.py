@@ -15,7 +15,14 @@ from .errors import ConfigurationError
 if TYPE_CHECKING:
     from .facts import RequestFacts
 
-__all__ = ["BreakerPolicy", "CallOptions", "Deadlines", "OutlierPolicy", "RetryPolicy"]
+__all__ = [
+    "BreakerPolicy",
+    "CallOptions",
+    "Concurrency",
+    "Deadlines",
+    "OutlierPolicy",
+    "RetryPolicy",
+]
 
 _T = TypeVar("_T")
 _Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
@@ -74,6 +81,17 @@ def _whole(low: int, high: int = 2**31) -> _Validator:
     def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise _refuse(instance, attribute.name, value, f"a whole number >= {low}")
+
+    return check
+
+
+def _whole_or_none(low: int) -> _Validator:
+    def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is None:
+            return
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= 2**31:
+            allowed = f"a whole number >= {low}, or None"
+            raise _refuse(instance, attribute.name, value, allowed)
 
     return check
 
@@ -215,6 +233,26 @@ class Deadlines:
             isinstance(name, str) and name and name.replace("-", "").isalnum() and name.isascii()
         ):
             raise _refuse(self, "header", name, "a header's name, or None")
+
+
+@_settings
+class Concurrency:
+    """How many calls a node gets at once; the others wait in the client, for whichever node has a
+    place first. `concurrency=None` sends every call at once.
+
+    Args:
+        limit: Calls in flight at each node, at most, from this balancer. Default None: how many a
+            node works on at once is learnt from when its answers come, and calls wait only where
+            that lets them begin sooner, never longer than such a call usually takes.
+        max_wait: Seconds a call waits for a place under a `limit`, before it ends as `Overloaded`.
+            Default 30.
+        queue: Calls that may wait under a `limit`; one more ends as `Overloaded` at once. Default
+            None: any number.
+    """
+
+    limit: int | None = attrs.field(default=None, validator=_whole_or_none(1))
+    max_wait: float = attrs.field(default=30.0, validator=_seconds)
+    queue: int | None = attrs.field(default=None, validator=_whole_or_none(0))
 
 
 @_settings

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import httpx
 
 import aiclient
+from aiclient.core.attempt import Attempt
 from aiclient.core.call import Call
 from aiclient.settings import NO_OPTIONS
 
@@ -177,8 +178,8 @@ def pick_cost(nodes: int, rounds: int) -> float:
     for _ in range(40):
         start = time.perf_counter()
         for _ in range(rounds):
-            attempt = balancer.pick(call, "bench")
-            assert not isinstance(attempt, float)
+            attempt = balancer.pick(call)
+            assert isinstance(attempt, Attempt)
             attempt.finish()
         best = min(best, (time.perf_counter() - start) / rounds * 1e6)
     return best

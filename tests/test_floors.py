@@ -13,7 +13,7 @@ FLOORS = [
     {"errors", "endpoint", "facts", "settings", "health_check"},
     {"context"},
     {"core"},
-    {"wire", "telemetry", "discovery", "health", "balancer", "lease"},
+    {"wire", "telemetry", "discovery", "health", "balancer", "lease", "loops", "pausing"},
     {"transports"},
     {"client", "httpx2", "status"},  # httpx2: the same four shells for the other family, generated
     {"aiclient"},  # aiclient/__init__.py itself, and what users import from it

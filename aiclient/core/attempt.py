@@ -38,6 +38,7 @@ class Attempt:
     """Fields are written under the balancer's lock, or by the one holder before it ends."""
 
     __slots__ = (
+        "abreast",
         "answered",
         "balancer",
         "baseline",
@@ -56,6 +57,7 @@ class Attempt:
         "next_check",
         "node",
         "number",
+        "older",
         "permit",
         "retry_of",
         "serial",
@@ -84,6 +86,10 @@ class Attempt:
         self.generation = node.breaker.generation
         self.epoch = balancer.epoch
         self.number = 1
+        # Calls under way at the node when it was picked.
+        self.older = node.in_flight
+        # So many of them were picked just before it: it may reach the node before they do.
+        self.abreast = node.picked_lately(now)
         self.begun = now
         self.retry_of = ""
         self.permit = False

@@ -143,6 +143,7 @@ class BalancerCore(Engine):
                 closed=self.closed,
                 panic=self._fleet.panic,
                 in_flight=self.in_flight,
+                waiting=len(self._line.waiting),
                 discovery=discovery,
                 events=tuple(self._fleet.recent),
             )
@@ -177,6 +178,10 @@ class BalancerCore(Engine):
     def mark_closed(self) -> None:
         """From now on every pick raises; calls under way go on."""
         self.closed = True
+        with self._lock:
+            self._served += self._line.waiting
+            self._line.waiting.clear()
+        self._deliver()
         if self.source is not None:
             self.source.end()
         if self.checker is not None:

@@ -1,9 +1,9 @@
 """One logical call: its attempts, and what comes next.
 
 A shell asks `begin`, does what it is told, and reports `failed` or `answered`. Each of them returns
-the next step: an attempt to make, seconds to wait before `resume`, or None: the last outcome, an
-answer or a failure, is the caller's. Of a good answer, `delivered` reports the first content and
-`complete` the end.
+the next step: an attempt to make; seconds to wait before `resume`; a `Ticket`, to wait in the line
+until it wakes, and then to `resume`; or None: the last outcome, an answer or a failure, is the
+caller's. Of a good answer, `delivered` reports the first content and `complete` the end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..facts import AttemptRecord, RequestFacts
 from ..settings import CallOptions, RetryPolicy
 from .attempt import Attempt
 from .holdback import Hold, hold_for
+from .line import Ticket
 from .routes import profile_of
 from .verdict import Failure, Health, Retry, Verdict, of_failure, of_status
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Step"]
 
-Step: TypeAlias = Attempt | float | None
+Step: TypeAlias = Attempt | Ticket | float | None
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 
@@ -36,6 +37,7 @@ class Call:
     __slots__ = (
         "_moved",
         "_odd",
+        "_ticket",
         "_waited",
         "attempts",
         "balancer",
@@ -93,6 +95,8 @@ class Call:
         # Bytes of the answer to hold back until it is whole; 0: hand it over as it comes.
         self.hold = 0
         self._waited = 0.0
+        # Its place in the line, while it waits there.
+        self._ticket: Ticket | None = None
         self._odd: Attempt | None = None
         self._moved: Attempt | None = None
         if profile.inference and self.replayable and self.idempotent:
@@ -100,7 +104,7 @@ class Call:
 
     # What comes next
 
-    def begin(self) -> Attempt | float:
+    def begin(self) -> Attempt | Ticket | float:
         """The first step.
 
         Raises:
@@ -122,25 +126,43 @@ class Call:
         Raises:
             NoNodeAvailable, DeadlineExceeded: as `begin`, when no attempt was made yet.
         """
-        self.may_repeat = True
-        step = self._next()
+        step = self._from_line() if self._ticket is not None else self._again()
         if step is None:
             if not self.attempts:
                 raise DeadlineExceeded("no node could take the call before its deadline")
             self.balancer.give_back()
         return step
 
-    def _next(self) -> Step:
+    def _again(self) -> Step:
+        self.may_repeat = True
+        return self._next()
+
+    def _from_line(self) -> Step:
+        assert self._ticket is not None
+        found = self.balancer.claim(self._ticket)
+        if isinstance(found, Ticket):
+            return found
+        self._ticket = None
+        return self._made(found) if found is not None else self._next(patient=False)
+
+    def give_up(self) -> None:
+        """It waits no longer: whoever made it has been cancelled."""
+        if self._ticket is not None:
+            ticket, self._ticket = self._ticket, None
+            self.balancer.leave(ticket)
+
+    def _next(self, *, patient: bool = True) -> Step:
         if self.deadline_at < math.inf and self.balancer.clock() >= self.deadline_at:
             return None
         left = self.most_attempts - len(self.attempts)
         self.may_probe = self.idempotent and self.replayable and left > 1
         while True:
             try:
+                found: Attempt | Ticket | float
                 if self.pin is not None:
-                    found = self.balancer.pin(self.pin, self.kind, watched=self.watched)
+                    found = self.balancer.pin(self, self.pin)
                 else:
-                    found = self.balancer.pick(self, self.kind, watched=self.watched)
+                    found = self.balancer.pick(self, patient=patient)
             except BalancerError:
                 # None left, or closed in the meantime: the last failure is the caller's.
                 if self.attempts:
@@ -148,6 +170,9 @@ class Call:
                 raise
             if isinstance(found, Attempt):
                 return self._made(found)
+            if isinstance(found, Ticket):
+                self._ticket = found
+                return found
             if self._can_wait(found):
                 if not self.balancer.pending:
                     self._waited += found

@@ -72,6 +72,11 @@ class Chooser:
             if not isinstance(found, tuple):
                 return found
             candidates, why = found
+        return self.among(candidates, call, in_flight, now), why
+
+    def among(self, candidates: NodeSet, call: Wanted, in_flight: int, now: float) -> Node:
+        """The picker's choice; at random where it makes none."""
+        fleet = self._fleet
         context = self._context
         context.now = now
         context.key = call.key
@@ -83,11 +88,11 @@ class Chooser:
         try:
             node = self.picker.pick(candidates, context)
             if node in candidates:
-                return node, why
+                return node
             raise LookupError(f"it returned {node!r}, which is no candidate")
         except Exception as exc:
             fleet.tell(EventKind.PICKER_FAILED, now, None, f"{self.picker!r}: {exc!r}")
-            return self._rng.choice(candidates.nodes), why
+            return self._rng.choice(candidates.nodes)
 
     def _second_best(self, call: Wanted, now: float) -> tuple[NodeSet, str] | float:
         fleet = self._fleet

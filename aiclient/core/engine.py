@@ -1,104 +1,20 @@
-"""Picks, and settles what came of them, under the lock."""
+"""Settles what came of the attempts, under the lock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import BalancerError
 from .attempt import Attempt
-from .choice import Wanted
-from .guarded import Guarded
-from .load import Baseline
-from .node import Node
+from .picking import Picking
 from .verdict import Failure, Health
 
 __all__ = ["Engine"]
 
-_PROBE_SECONDS = 30.0
-_MOST_KINDS = 4096
 
-
-class Engine(Guarded):
+class Engine(Picking):
     """Picks and settles, under the lock."""
 
-    # One attempt's life
-
-    def pick(self, call: Wanted, kind: object, *, watched: bool = True) -> Attempt | float:
-        """Hold a node for the call, or say how many seconds to wait for one.
-
-        `watched`: it will say when the first byte comes, so that its silence means something.
-
-        Raises:
-            NoNodeAvailable: there is none, and waiting would not help.
-            DiscoveryError: no nodes have been found.
-        """
-        if self.closed:
-            raise BalancerError("the balancer is closed")
-        if self.source is not None:
-            self.source.begin()
-            if self.pending:
-                return self.source.wait()
-        if self.checker is not None:
-            self.checker.begin()
-        now = self.clock()
-        with self._lock:
-            if self.orphans or self._fleet.next_due <= now:
-                self._catch_up(now)
-            chosen = self._chooser.choose(call, self.in_flight, now)
-            held: Attempt | float
-            if isinstance(chosen, tuple):
-                held = self._hold(chosen[0], chosen[1], kind, watched, now)
-            else:
-                held = chosen
-        if self._fleet.events:
-            self._deliver()
-        return held
-
-    def pin(self, name: str, kind: object, *, watched: bool = True) -> Attempt | float:
-        """Hold the node of that name, whatever its state, or say how many seconds to wait.
-
-        Raises:
-            ConfigurationError: there is no such node.
-        """
-        if self.closed:
-            raise BalancerError("the balancer is closed")
-        if self.source is not None:
-            self.source.begin()
-            if self.pending:
-                return self.source.wait()
-        if self.checker is not None:
-            self.checker.begin()
-        now = self.clock()
-        with self._lock:
-            self._catch_up(now)
-            held = self._hold(self._find(name), "pinned", kind, watched, now)
-        self._deliver()
-        return held
-
-    def _hold(self, node: Node, why: str, kind: object, watched: bool, now: float) -> Attempt:
-        baseline = self._baselines.get(kind)
-        if baseline is None:
-            if len(self._baselines) >= _MOST_KINDS:
-                self._baselines.clear()
-            baseline = self._baselines[kind] = Baseline()
-        attempt = Attempt(self, node, baseline, now, why)
-        node.in_flight += 1
-        node.count_pick(now)
-        self.in_flight += 1
-        self._budget.observe(self.in_flight, now)
-        if watched:
-            node.waiting[attempt.serial] = (now, baseline)
-            if baseline.known:
-                self._fleet.due_by(node, now + baseline.late)
-        if why == "probe":
-            node.probe = attempt.serial
-            node.probe_until = now + max(_PROBE_SECONDS, 3 * baseline.slowest)
-            self._fleet.probes.pop(node, None)
-            self._fleet.due_by(node, node.probe_until)
-        if node.newcomer:
-            self._fleet.place(node, now)
-        node.rescore()
-        return attempt
+    # What came of an attempt
 
     def first_byte(self, attempt: Attempt) -> None:
         """The first content of a good answer: the latency sample, and the verdict on the node."""
@@ -106,7 +22,7 @@ class Engine(Guarded):
         with self._lock:
             if attempt.epoch == self.epoch and not attempt.done and not attempt.answered:
                 self._settlement.good_first_byte(attempt, now)
-        if self._fleet.events:
+        if self._fleet.events or self._served:
             self._deliver()
 
     def complete(self, attempt: Attempt) -> None:
@@ -118,7 +34,7 @@ class Engine(Guarded):
             if attempt.epoch == self.epoch and not attempt.answered:
                 self._settlement.good_first_byte(attempt, now)
             self._end(attempt, now)
-        if self._fleet.events:
+        if self._fleet.events or self._served:
             self._deliver()
 
     def settle(
@@ -141,7 +57,7 @@ class Engine(Guarded):
             self._end(attempt, now)
         if failure is Failure.CONNECT and self.source is not None:
             self.source.hurry()
-        if self._fleet.events:
+        if self._fleet.events or self._served:
             self._deliver()
 
     def _judge(

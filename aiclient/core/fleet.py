@@ -21,6 +21,7 @@ from .breaker import Breaker, BreakerState, Trip
 from .candidates import Candidates
 from .events import EventKind
 from .node import Node, NodeSet
+from .slots import Slots
 
 __all__ = ["DRIFT_STEP", "MOST_LOOKED_AT", "Fleet"]
 
@@ -47,6 +48,7 @@ class Fleet(Candidates):
         super().__init__(outlier)
         self.policy = breaker
         self.version = 0
+        self._slots = Slots()
         self.probes: dict[Node, None] = {}
         self._rng = rng
         self._departed: dict[tuple[object, ...], tuple[float, Node]] = {}
@@ -84,7 +86,7 @@ class Fleet(Candidates):
         left_at, node = self._departed.pop(identity, (-math.inf, None))
         if node is None or now - left_at > _REMEMBER_SECONDS:
             breaker = Breaker(self.policy or _NEVER)
-            node = Node(endpoint, breaker, next(self._sequence), now)
+            node = Node(endpoint, breaker, next(self._sequence), now, Slots(self._slots))
             node.newcomer = proven
         node.gone = node.drained = False
         node.move_to(endpoint)

@@ -19,13 +19,14 @@ from threading import Lock
 from ..endpoint import Endpoint, endpoints_from
 from ..errors import ConfigurationError
 from ..health_check import HealthCheck
-from ..settings import BreakerPolicy, Deadlines, OutlierPolicy, RetryPolicy
+from ..settings import BreakerPolicy, Concurrency, Deadlines, OutlierPolicy, RetryPolicy
 from .attempt import Attempt
 from .budget import RetryBudget
 from .checks import Checker, Checks
 from .choice import Chooser
 from .events import LEVELS, Event
 from .fleet import Fleet
+from .line import Line, Ticket
 from .load import Baseline
 from .node import Node
 from .pickers import LeastLoad, Picker, checked_picker
@@ -55,6 +56,7 @@ class Guarded:
         breaker: BreakerPolicy | None = BreakerPolicy(),  # noqa: B008 - frozen
         outlier: OutlierPolicy | None = OutlierPolicy(),  # noqa: B008 - frozen
         deadlines: Deadlines | None = None,
+        concurrency: Concurrency | None = Concurrency(),  # noqa: B008 - frozen
         health_check: HealthCheck | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
@@ -63,6 +65,7 @@ class Guarded:
         _checked("breaker", breaker, BreakerPolicy)
         _checked("outlier", outlier, OutlierPolicy)
         _checked("deadlines", deadlines, Deadlines)
+        _checked("concurrency", concurrency, Concurrency)
         _checked("health_check", health_check, HealthCheck)
         _checked("rng", rng, random.Random)
         if not callable(clock):
@@ -84,6 +87,8 @@ class Guarded:
         # Grows with each fork: an attempt of the parent is no business of the child's.
         self.epoch = 0
         self.orphans: deque[Attempt] = deque()
+        # Those in the line for whom a node is held now, and who do not know it yet.
+        self._served: list[Ticket] = []
         now = clock()
         rng = rng or random.Random()
         self._lock = Lock()
@@ -91,6 +96,7 @@ class Guarded:
         self._baselines: dict[object, Baseline] = {}
         self._fleet = Fleet(breaker, outlier, rng)
         self._chooser = Chooser(self._fleet, self.picker, rng)
+        self._line = Line(concurrency, self.picker, rng)
         self._budget = RetryBudget(self.retry.budget, self.retry.reserve, now)
         self._settlement = Settlement(self._fleet, self._budget, breaker)
         self._checks = Checks(self._fleet, health_check) if health_check else None
@@ -102,21 +108,6 @@ class Guarded:
     def pending(self) -> bool:
         """Whether no node is known yet."""
         return not self._fleet.members
-
-    def _catch_up(self, now: float) -> None:
-        while self.orphans:
-            attempt = self.orphans.popleft()
-            if not attempt.done and attempt.epoch == self.epoch:
-                attempt.error = "dropped without being closed"
-                self._end(attempt, now)
-        self._fleet.advance(now)
-
-    def _end(self, attempt: Attempt, now: float) -> None:
-        if attempt.epoch == self.epoch:
-            self._settlement.ended(attempt, now)
-            self.in_flight -= 1
-        attempt.done = True
-        attempt.ended_at = now
 
     def _find(self, node: object) -> Node:
         members = self._fleet.members
@@ -130,7 +121,13 @@ class Guarded:
         raise ConfigurationError(f"node: {node!r} is not one of the nodes; there are: {names}")
 
     def _deliver(self) -> None:
-        """Log the events and hand them to the subscribers. The lock is not held."""
+        """Wake calls in the line, log events and hand them to subscribers. The lock is not held."""
+        while self._served:
+            with self._lock:
+                served, self._served = self._served, []
+            for ticket in served:
+                if ticket.wake is not None:
+                    ticket.wake()
         while self._fleet.events:
             with self._lock:
                 events, self._fleet.events = self._fleet.events, []
@@ -149,6 +146,8 @@ class Guarded:
         self.epoch += 1
         self.in_flight = 0
         self.orphans.clear()
+        self._line.waiting.clear()
+        self._served.clear()
         self._fleet.forget_calls(self.clock())
         if self.source is not None:
             self.source.forget()

@@ -26,6 +26,15 @@ _ALIKE = 0.25
 _CLEARLY_SLOW = 1.5
 _BASELINE_MEMORY = 64
 _ROLL_SECONDS = 30.0
+_ENOUGH_SAMPLES = 8
+# Of "twice as slow" against "like its peers": the evidence that makes it an even chance, and the
+# most that one call and all calls together may bring.
+_SHIFT = math.log(2.0)
+_EVEN_CHANCE = 3.0
+_MOST_FROM_ONE = 3.0
+_MOST_EVIDENCE = 8.0
+_LEAST_SIGMA = 0.25
+_LEAST_SPREAD = 0.06
 
 
 def burden(slowness: float) -> float:
@@ -78,9 +87,13 @@ class Baseline:
         # Three are enough to know of any one node whether two others answered a later call.
         self.answers: list[tuple[float, object]] = []
 
-    def observe(self, node: object, started: float, ttfb: float, now: float) -> float:
-        """Take a sample; returns log(ttfb / baseline)."""
-        value = math.log(max(ttfb, _FLOOR))
+    def observe(
+        self, node: object, started: float, ttfb: float, worked: float, now: float
+    ) -> float:
+        """Take a sample, of which the node worked on the call for `worked` seconds; returns
+        log(worked / baseline).
+        """
+        value = math.log(max(worked, _FLOOR))
         self._count = min(self._count + 1, _BASELINE_MEMORY)
         share = 1.0 / self._count
         deviation = value - self._mean if self._count > 1 else 0.0
@@ -121,6 +134,27 @@ class Baseline:
         return max(_LATE_FLOOR, math.exp(self._mean + 2.5 * self._spread))
 
     @property
+    def sigma(self) -> float:
+        """Standard deviation of the logarithms, from their mean absolute one."""
+        return max(_LEAST_SIGMA, 1.25 * self._spread)
+
+    @property
+    def well_known(self) -> bool:
+        """Whether there were enough calls to say how they spread."""
+        return self._count >= _ENOUGH_SAMPLES
+
+    def likelier(self, one: float, other: float) -> float:
+        """By how much, as a logarithm, a call is likelier to take `one` second than `other`.
+
+        The ratio of two lognormal densities, bounded: one odd call decides nothing.
+        """
+        first, second = math.log(max(one, _FLOOR)), math.log(max(other, _FLOOR))
+        squares = (second - self._mean) ** 2 - (first - self._mean) ** 2
+        sigma = max(_LEAST_SPREAD, 1.25 * self._spread)
+        found = second - first + squares / (2 * sigma * sigma)
+        return max(-_MOST_FROM_ONE, min(_MOST_FROM_ONE, found))
+
+    @property
     def slowest(self) -> float:
         """Seconds the slowest first byte of late took."""
         return self._slowest.seconds
@@ -139,12 +173,18 @@ class Slowness:
     sooner than one of many quick answers. It grows with the time, too, but slowly: AI calls are so
     few that else nearly every sample would replace the average, and a nervous estimate sends calls
     to nodes that are full. Where a client makes few calls to many nodes, time is what counts.
-    One sample counts as a factor of e at most: a call that queued says little about the node. What
-    is not refreshed drifts back to the peers' level within minutes, so that the node is explored
-    again; a busy node's estimate is never decayed.
+    One sample counts as a factor of e at most: a call that queued says little about the node.
+
+    That a few calls in a row are long ones happens to some node at any time, and a node thought
+    slow gets few calls that could show otherwise. So beside how slow it seems there is the evidence
+    that it is slow at all: a cumulative sum of log-likelihood ratios (Page's CUSUM, 1954), with
+    lognormal first-byte times. Slowness counts with the probability that this gives it.
+
+    What is not refreshed drifts back to the peers' level within minutes, so that the node is
+    explored again; a busy node's estimate is never decayed.
     """
 
-    __slots__ = ("_log", "_penalty", "_round", "_sampled_at", "penalty_until", "ttfb")
+    __slots__ = ("_evidence", "_log", "_penalty", "_round", "_sampled_at", "penalty_until", "ttfb")
 
     _ROUNDS = 10.0
     _SECONDS = 50.0
@@ -158,15 +198,18 @@ class Slowness:
     def restart(self, now: float) -> None:
         """Forget: the node starts again at its peers' level."""
         self._log = 0.0
+        self._evidence = 0.0
         self._round: float | None = None
         self._sampled_at = now
         self._penalty = 0.0
         self.penalty_until = 0.0
 
-    def observe(self, log_ratio: float, ttfb: float, now: float, round_: float) -> None:
+    def observe(
+        self, log_ratio: float, ttfb: float, now: float, round_: float, sigma: float
+    ) -> None:
         """A good first byte arrived, `exp(log_ratio)` times as late as the baseline.
 
-        `round_`: the samples of the whole fleet so far, per node.
+        `round_`: the samples of the whole fleet so far, per node; `sigma`: the baseline's.
         """
         if self._round is None:
             age = 1.0 / self._ROUNDS  # the first one: what was before says nothing
@@ -176,6 +219,9 @@ class Slowness:
         share = min(0.5, max(0.02, 1.0 - math.exp(-age)))
         self._round = round_
         self._log += share * min(1.0, max(-1.0, log_ratio - self._log))
+        found = _SHIFT * (log_ratio - _SHIFT / 2) / (sigma * sigma)
+        found = max(-_MOST_FROM_ONE, min(_MOST_FROM_ONE, found))
+        self._evidence = max(0.0, min(_MOST_EVIDENCE, self._evidence + found))
         self._sampled_at = now
         self.ttfb = ttfb if self.ttfb is None else self.ttfb + share * (ttfb - self.ttfb)
 
@@ -195,10 +241,14 @@ class Slowness:
     def estimate(self, now: float) -> float:
         """From good answers alone: 1 is the peers' level, 2 twice as slow."""
         idle = now - self._sampled_at
-        log = self._log * math.exp(-idle / self._DRIFT) if idle > 1.0 else self._log
+        fresh = math.exp(-idle / self._DRIFT) if idle > 1.0 else 1.0
+        log = self._log * fresh
         # The remainder of what is within the noise: else one of several idle nodes that are alike
         # would get every call of a caller who makes one at a time.
-        return math.exp(log - max(-_ALIKE, min(_ALIKE, log)))
+        beyond = log - max(-_ALIKE, min(_ALIKE, log))
+        if beyond > 0.0:
+            beyond /= 1.0 + math.exp(_EVEN_CHANCE - self._evidence * fresh)
+        return math.exp(beyond)
 
     def ratio(self, now: float) -> float:
         """The estimate, or the penalty while it lasts."""

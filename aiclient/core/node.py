@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import overload
 
@@ -12,10 +13,13 @@ import attrs
 from ..endpoint import Endpoint
 from .breaker import Breaker, BreakerState
 from .load import Baseline, Slowness, burden
+from .slots import MOST_SLOTS, Slots
 
 __all__ = ["Node", "NodeSet", "NodeSnapshot", "NodeState"]
 
 _SHARE_TAU = 10.0
+# Two calls picked within this time may reach their node in the other order.
+_ABREAST_SECONDS = 0.02
 
 
 class NodeState(enum.StrEnum):
@@ -74,6 +78,7 @@ class Node:
 
     __slots__ = (
         "__weakref__",
+        "_lately",
         "_rate",
         "_rate_at",
         "breaker",
@@ -81,6 +86,7 @@ class Node:
         "cooling_until",
         "drained",
         "ejected_until",
+        "ended",
         "endpoint",
         "factor",
         "failed",
@@ -99,7 +105,11 @@ class Node:
         "probe_until",
         "probe_wait_until",
         "ramp_from",
+        "retry_slow_after",
+        "retry_slow_at",
         "review_at",
+        "slots",
+        "slowed",
         "slowness",
         "stride_at",
         "succeeded",
@@ -110,7 +120,9 @@ class Node:
         "why",
     )
 
-    def __init__(self, endpoint: Endpoint, breaker: Breaker, order: int, now: float) -> None:
+    def __init__(
+        self, endpoint: Endpoint, breaker: Breaker, order: int, now: float, slots: Slots
+    ) -> None:
         self.order = order
         self.breaker = breaker
         self.slowness = Slowness()
@@ -144,7 +156,16 @@ class Node:
         self._rate = 0.0
         self._rate_at = now
         self.why = ""
+        # When its latest calls ended, and their serials, oldest first.
+        self.ended: deque[tuple[float, int]] = deque(maxlen=MOST_SLOTS)
+        self.slots = slots
+        self._lately: deque[float] = deque(maxlen=MOST_SLOTS)
+        # When a node that seems slow is tried again, and how long after that.
+        self.retry_slow_at = 0.0
+        self.retry_slow_after = 0.0
         self.factor = self.load = 1.0
+        # What `factor` makes of: 1 is the peers' level.
+        self.slowed = 1.0
         self.move_to(endpoint)
 
     def move_to(self, endpoint: Endpoint) -> None:
@@ -168,10 +189,19 @@ class Node:
             ramp = max(0.1, (now - self.ramp_from) / slow_start) if slow_start else 1.0
             if ramp >= 1.0:
                 self.ramp_from, ramp = None, 1.0
-        slowness = max(self.slowness.ratio(now), self.late)
+        slowness = self.slowed = max(self.slowness.ratio(now), self.late)
         weight = self.weight * ramp
         self.factor = burden(slowness) / weight if weight else math.inf
         self.rescore()
+
+    def picked_lately(self, now: float) -> int:
+        """How many calls were picked for it within the last moment, this one not counted."""
+        lately = self._lately
+        while lately and lately[0] < now - _ABREAST_SECONDS:
+            lately.popleft()
+        count = len(lately)
+        lately.append(now)
+        return count
 
     def count_pick(self, now: float) -> None:
         self.picked += 1

@@ -70,7 +70,8 @@ class Picker(Protocol):
         ...
 
 
-def _to_look_at(candidates: NodeSet, rng: random.Random) -> list[Node]:
+def to_look_at(candidates: NodeSet, rng: random.Random) -> list[Node]:
+    """All of them, or of very many some at random."""
     nodes = candidates.nodes
     count = len(nodes)
     if count <= _SCAN_LIMIT:
@@ -102,7 +103,7 @@ class LeastLoad:
     """
 
     def pick(self, candidates: NodeSet, context: PickContext) -> Node:
-        return _lightest(_to_look_at(candidates, context.rng), context.rng)
+        return _lightest(to_look_at(candidates, context.rng), context.rng)
 
     def __repr__(self) -> str:
         return "LeastLoad()"
@@ -113,7 +114,7 @@ class LeastRequest:
 
     def pick(self, candidates: NodeSet, context: PickContext) -> Node:
         rng = context.rng
-        nodes = _to_look_at(candidates, rng)
+        nodes = to_look_at(candidates, rng)
         lowest = math.inf
         chosen = nodes[0]
         ties = 1

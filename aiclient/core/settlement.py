@@ -11,6 +11,7 @@ from .budget import RetryBudget
 from .events import EventKind
 from .fleet import DRIFT_STEP, MOST_LOOKED_AT, Fleet
 from .load import Slowest
+from .slots import MOST_SLOTS
 from .verdict import Failure
 
 __all__ = ["Settlement"]
@@ -46,10 +47,11 @@ class Settlement:
         node.waiting.pop(attempt.serial, None)
         ttfb = now - attempt.started
         self._slowest.observe(ttfb, now)
-        log_ratio = attempt.baseline.observe(node, attempt.started, ttfb, now)
+        worked = self._worked(attempt, ttfb, now)
+        log_ratio = attempt.baseline.observe(node, attempt.started, ttfb, worked, now)
         self._round += 1.0 / max(1, len(self._fleet.members))
         if attempt.generation == node.breaker.generation:
-            node.slowness.observe(log_ratio, ttfb, now, self._round)
+            node.slowness.observe(log_ratio, ttfb, now, self._round, attempt.baseline.sigma)
         self.did_well(attempt, now)
         slow_start = self._policy.slow_start if self._policy else 0.0
         if node.late or node.ramp_from is not None or node not in self._fleet.ready:
@@ -57,6 +59,15 @@ class Settlement:
         else:
             node.reassess(now, slow_start)
             self._fleet.due_by(node, now + DRIFT_STEP)
+
+    def _worked(self, attempt: Attempt, ttfb: float, now: float) -> float:
+        node = attempt.node
+        older = attempt.older
+        if older >= node.slots.low and older < MOST_SLOTS:
+            serial, started = attempt.serial, attempt.started
+            ends = [at for at, who in node.ended if who < serial and at >= started]
+            return node.slots.learn(older, attempt.abreast, ends, started, now, attempt.baseline)
+        return ttfb
 
     def did_well(self, attempt: Attempt, now: float) -> None:
         """The node did what it was asked for, whether or not we know how fast."""
@@ -181,6 +192,7 @@ class Settlement:
         """Give the hold back; the caller has seen to it that this happens once."""
         node = attempt.node
         node.in_flight -= 1
+        node.ended.append((now, attempt.serial))
         if node.waiting:
             node.waiting.pop(attempt.serial, None)
         if node.probe == attempt.serial and not attempt.undecided:

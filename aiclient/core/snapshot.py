@@ -28,6 +28,7 @@ class Snapshot(tuple[NodeSnapshot, ...]):
         closed: whether the balancer gives out no node any more.
         panic: whether ejections are being ignored because too many nodes are out.
         in_flight: calls picked and not yet ended, over all nodes.
+        waiting: calls in the line, for which no node has a place now.
         discovery: How finding them goes, a `DiscoveryStatus`; None where nobody looks for them.
         events: the last 100 `Event`s, oldest first.
     """
@@ -38,6 +39,7 @@ class Snapshot(tuple[NodeSnapshot, ...]):
     closed: bool
     panic: bool
     in_flight: int
+    waiting: int
     discovery: DiscoveryStatus | None
     events: tuple[Event, ...]
 
@@ -58,7 +60,8 @@ class Snapshot(tuple[NodeSnapshot, ...]):
         Durations are in seconds, shares from 0 to 1; a number that is not finite is None. Of an
         endpoint its headers are left out, and what looks like a credential is hidden in all text.
 
-        - `at`: when, in seconds since 1970; `service`, `picker`, `closed`, `panic`, `in_flight`.
+        - `at`: when, in seconds since 1970; `service`, `picker`, `closed`, `panic`, `in_flight`,
+          `waiting`.
         - `discovery`: None, or `source`, `found_ago` (None: never yet), `updates`, `problem`.
         - `states`: how many nodes are in which state, those left out included.
         - `nodes`, in the order they joined: `name`, `url`, `weight`, `priority`, `zone`, `labels`
@@ -79,6 +82,7 @@ class Snapshot(tuple[NodeSnapshot, ...]):
             "closed": self.closed,
             "panic": self.panic,
             "in_flight": self.in_flight,
+            "waiting": self.waiting,
             "discovery": _discovery(self.discovery, told),
             "states": dict(Counter(node.state.value for node in self)),
             "nodes": [_node(node, self.at) for node in _most_telling(self, most_nodes)],

@@ -15,7 +15,7 @@ from ..core.pickers import Picker
 from ..endpoint import Endpoint
 from ..errors import ConfigurationError
 from ..health_check import HealthCheck
-from ..settings import BreakerPolicy, Deadlines, OutlierPolicy, RetryPolicy
+from ..settings import BreakerPolicy, Concurrency, Deadlines, OutlierPolicy, RetryPolicy
 from .async_transport import AsyncBalancedTransport
 from .sync_transport import BalancedTransport
 
@@ -100,7 +100,7 @@ class Client(httpx2.Client):
             such as `dns://llm:8000`, a `Discovery`, or a `Balancer` (which then has the policies,
             and is closed by who made it).
         picker: Which node gets a call. Default `LeastLoad()`.
-        retry, breaker, outlier, deadlines: See these classes; None switches one off.
+        retry, breaker, outlier, deadlines, concurrency: See these classes; None switches one off.
         health_check: Checks the nodes in the background. Default None: not at all.
         transport_factory: Makes the transport under a node, from its `Endpoint`, instead of our
             own connections.
@@ -125,6 +125,7 @@ class Client(httpx2.Client):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = DEFAULT,
+        concurrency: Concurrency | None = DEFAULT,
         health_check: HealthCheck | None = DEFAULT,
         transport_factory: Callable[[Endpoint], httpx2.BaseTransport] | None = None,
         **httpx_options: Any,
@@ -137,6 +138,7 @@ class Client(httpx2.Client):
             breaker=breaker,
             outlier=outlier,
             deadlines=deadlines,
+            concurrency=concurrency,
             health_check=health_check,
             transport_factory=transport_factory,
             **for_transport,
@@ -200,6 +202,7 @@ class AsyncClient(httpx2.AsyncClient):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = DEFAULT,
+        concurrency: Concurrency | None = DEFAULT,
         health_check: HealthCheck | None = DEFAULT,
         transport_factory: Callable[[Endpoint], httpx2.AsyncBaseTransport] | None = None,
         **httpx_options: Any,
@@ -212,6 +215,7 @@ class AsyncClient(httpx2.AsyncClient):
             breaker=breaker,
             outlier=outlier,
             deadlines=deadlines,
+            concurrency=concurrency,
             health_check=health_check,
             transport_factory=transport_factory,
             **for_transport,

@@ -21,6 +21,7 @@ __all__ = [
     "DeadlineExceeded",
     "DiscoveryError",
     "NoNodeAvailable",
+    "Overloaded",
     "RedirectRefused",
     "StreamInterrupted",
     "check_location",
@@ -49,6 +50,10 @@ class DiscoveryError(errors.DiscoveryError, httpx2.ConnectError):
     """No nodes have been found yet."""
 
 
+class Overloaded(errors.Overloaded, httpx2.PoolTimeout):
+    """No node has a place for the call, and it may wait no longer."""
+
+
 class StreamInterrupted(errors.StreamInterrupted, httpx2.ReadError):
     """A node broke off an answer of which the caller had already received a part."""
 
@@ -73,6 +78,7 @@ _OURS: dict[type[errors.BalancerError], type[Exception]] = {
     errors.NoNodeAvailable: NoNodeAvailable,
     errors.DiscoveryError: DiscoveryError,
     errors.DeadlineExceeded: DeadlineExceeded,
+    errors.Overloaded: Overloaded,
     errors.StreamInterrupted: StreamInterrupted,
     errors.RedirectRefused: RedirectRefused,
     errors.BalancerError: BalancerClosed,

@@ -13,7 +13,7 @@ from ..balancer import DEFAULT, Balancer, balancer_for
 from ..core.pickers import Picker
 from ..endpoint import Endpoint
 from ..health_check import HealthCheck
-from ..settings import BreakerPolicy, Deadlines, OutlierPolicy, RetryPolicy
+from ..settings import BreakerPolicy, Concurrency, Deadlines, OutlierPolicy, RetryPolicy
 from .connection_options import ConnectionOptions
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class BalancedTransport(httpx2.BaseTransport):
     Args:
         nodes: As for `Balancer`; or a `Balancer`, which then has the policies and is closed by
             who made it.
-        picker, retry, breaker, outlier, deadlines, health_check: As for `Balancer`.
+        picker, retry, breaker, outlier, deadlines, concurrency, health_check: As for `Balancer`.
         transport_factory: Makes the transport under a node, from its `Endpoint`, instead of our
             own connections: another HTTP library's, a Unix socket's, a proxy's. Stall detection
             then cannot wake a call, and deadlines are as exact as that transport's timeouts.
@@ -51,6 +51,7 @@ class BalancedTransport(httpx2.BaseTransport):
         breaker: BreakerPolicy | None = DEFAULT,
         outlier: OutlierPolicy | None = DEFAULT,
         deadlines: Deadlines | None = DEFAULT,
+        concurrency: Concurrency | None = DEFAULT,
         health_check: HealthCheck | None = DEFAULT,
         transport_factory: Callable[[Endpoint], httpx2.BaseTransport] | None = None,
         verify: Any = True,
@@ -68,6 +69,7 @@ class BalancedTransport(httpx2.BaseTransport):
             "breaker": breaker,
             "outlier": outlier,
             "deadlines": deadlines,
+            "concurrency": concurrency,
             "health_check": health_check,
         }
         connections = ConnectionOptions(

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.attempt import Attempt, Overdue
 from ..core.balancer import BalancerCore
-from ..core.call import Call
+from ..core.call import Call, Step
 from ..core.events import Event, EventKind
+from ..core.line import Ticket
 from ..core.node import Node
 from ..core.pickers import Picker
 from ..core.verdict import Failure
@@ -133,7 +134,7 @@ class Run:
             self._options[session] = known
         return known
 
-    def _follow(self, call: Call, ask: Callable[[], Attempt | float | None]) -> None:
+    def _follow(self, call: Call, ask: Callable[[], Step]) -> None:
         try:
             step = ask()
         except BalancerError:
@@ -143,8 +144,19 @@ class Run:
         elif step is None:
             self._ended(call)
             self.tally.errors += 1
+        elif isinstance(step, Ticket):
+            self._wait_in_line(call, step)
         else:
             self._after(step, lambda: self._follow(call, call.resume))
+
+    def _wait_in_line(self, call: Call, ticket: Ticket) -> None:
+        def resume() -> None:
+            if ticket.wake is not None:
+                ticket.wake = None
+                self._follow(call, call.resume)
+
+        ticket.wake = lambda: self._after(0.0, resume)
+        self._after(ticket.patience(), resume)
 
     def _ended(self, call: Call) -> None:
         self.tally.retries += max(0, len(call.attempts) - 1)

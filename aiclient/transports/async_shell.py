@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import anyio
 import httpx
 
 from ..balancer import Balancer
@@ -14,6 +13,7 @@ from ..core.holdback import Hold, Opening
 from ..core.report import CallReport
 from ..core.verdict import Failure
 from ..errors import BalancerError, NoNodeAvailable, note_attempts
+from ..pausing import async_pause
 from ..telemetry.calls import CallTelemetry, Telemetry, tell
 from ..wire.async_delegate import AsyncDelegate
 from ..wire.async_wire import AsyncWire
@@ -109,7 +109,7 @@ class AsyncExchange:
                 last = await self._try(step)
                 step = last.step
             elif step is not None:
-                await anyio.sleep(step)
+                await async_pause(self._call, step)
                 step = self._call.resume()
                 if step is None and last.response is not None and self._seen is not None:
                     self._seen.end(last.response.status_code)  # it had been put by

@@ -20,6 +20,7 @@ __all__ = [
     "DeadlineExceeded",
     "DiscoveryError",
     "NoNodeAvailable",
+    "Overloaded",
     "RedirectRefused",
     "StreamInterrupted",
     "check_location",
@@ -48,6 +49,10 @@ class DiscoveryError(errors.DiscoveryError, httpx.ConnectError):
     """No nodes have been found yet."""
 
 
+class Overloaded(errors.Overloaded, httpx.PoolTimeout):
+    """No node has a place for the call, and it may wait no longer."""
+
+
 class StreamInterrupted(errors.StreamInterrupted, httpx.ReadError):
     """A node broke off an answer of which the caller had already received a part."""
 
@@ -72,6 +77,7 @@ _OURS: dict[type[errors.BalancerError], type[Exception]] = {
     errors.NoNodeAvailable: NoNodeAvailable,
     errors.DiscoveryError: DiscoveryError,
     errors.DeadlineExceeded: DeadlineExceeded,
+    errors.Overloaded: Overloaded,
     errors.StreamInterrupted: StreamInterrupted,
     errors.RedirectRefused: RedirectRefused,
     errors.BalancerError: BalancerClosed,

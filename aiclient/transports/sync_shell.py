@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import NamedTuple
 
 import httpx
@@ -15,6 +14,7 @@ from ..core.holdback import Hold, Opening
 from ..core.report import CallReport
 from ..core.verdict import Failure
 from ..errors import BalancerError, NoNodeAvailable, note_attempts
+from ..pausing import sync_pause
 from ..telemetry.calls import CallTelemetry, Telemetry, tell
 from ..wire.options import Journey
 from ..wire.sync_delegate import SyncDelegate
@@ -110,7 +110,7 @@ class SyncExchange:
                 last = self._try(step)
                 step = last.step
             elif step is not None:
-                time.sleep(step)
+                sync_pause(self._call, step)
                 step = self._call.resume()
                 if step is None and last.response is not None and self._seen is not None:
                     self._seen.end(last.response.status_code)  # it had been put by

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from types import AsyncGeneratorType
-from typing import Any
 
 from ..endpoint import Endpoint
+from ..loops import is_over, place_of_work, run_there
 from . import anyio_stream, asyncio_stream
 from .async_tls import RawStream, SecureStream, secure
 from .failures import UnsupportedProtocol
@@ -18,48 +17,6 @@ from .watch import Watch, shortened
 __all__ = ["AsyncStream", "is_over", "open_stream", "place_of_work", "run_there", "wind_up"]
 
 AsyncStream = RawStream | SecureStream
-
-
-def place_of_work() -> object:
-    """What stands for the running event loop: an asyncio loop, or trio's token."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        import trio
-
-        return trio.lowlevel.current_trio_token()
-
-
-def is_over(place: Any) -> bool:
-    """Whether that event loop will never run again."""
-    if isinstance(place, asyncio.AbstractEventLoop):
-        return place.is_closed()
-    import trio
-
-    try:
-        place.run_sync_soon(_nothing, idempotent=True)
-    except trio.RunFinishedError:
-        return True
-    return False
-
-
-def _nothing() -> None:
-    pass
-
-
-def run_there(place: Any, action: Callable[[], object], otherwise: Callable[[], object]) -> None:
-    """Run `action` on that event loop soon, from any thread; `otherwise` here, if it is over."""
-    if sys.is_finalizing():
-        return
-    try:
-        if is_over(place):
-            otherwise()
-        elif isinstance(place, asyncio.AbstractEventLoop):
-            place.call_soon_threadsafe(action)
-        else:
-            place.run_sync_soon(action)
-    except RuntimeError:
-        otherwise()  # it ended just now
 
 
 async def wind_up(parts: AsyncIterator[bytes], stream: AsyncStream) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiclient.core.attempt import Attempt, Overdue
 from aiclient.core.balancer import BalancerCore
-from aiclient.core.call import Call
+from aiclient.core.call import Call, Step
 from aiclient.core.events import Event, EventKind
 from aiclient.core.node import Node, NodeSet, NodeSnapshot
 from aiclient.core.pickers import PickContext
@@ -55,6 +55,7 @@ class Bench:
         if isinstance(nodes, int):
             nodes = [endpoint(name) for name in string.ascii_lowercase[:nodes]]
         options.setdefault("picker", Alphabetical())
+        options.setdefault("concurrency", None)
         self.core = BalancerCore(nodes, clock=self.clock, rng=random.Random(seed), **options)
         self.core.subscribe(self.events.append)
 
@@ -143,13 +144,13 @@ class Stall:
         return None
 
 
-def an_attempt(step: Attempt | float | None) -> Attempt:
+def an_attempt(step: Step) -> Attempt:
     """The step, which has to be an attempt."""
     assert isinstance(step, Attempt), f"an attempt was expected, not {step!r}"
     return step
 
 
-def a_wait(step: Attempt | float | None) -> float:
+def a_wait(step: Step) -> float:
     """The step, which has to be a wait."""
     assert isinstance(step, float), f"a wait was expected, not {step!r}"
     return step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aiclient.core.attempt import Attempt
+from aiclient.core.call import Step
 from aiclient.core.node import NodeState
 from aiclient.core.verdict import Failure
 from aiclient.errors import DeadlineExceeded
@@ -102,7 +102,7 @@ def test_waits_add_up_to_max_wait() -> None:
     """A node that is full again each time is not waited for without end."""
     bench = Bench(1, retry=RetryPolicy(attempts=100, max_wait=10.0, reserve=100))
     call = bench.call()
-    step: Attempt | float | None = call.begin()
+    step: Step = call.begin()
     start = bench.clock.now
     for _ in range(100):
         if step is None:
@@ -111,7 +111,7 @@ def test_waits_add_up_to_max_wait() -> None:
             bench.clock.advance(step)
             step = call.resume()
         else:
-            step = call.answered(step, 503)
+            step = call.answered(an_attempt(step), 503)
     assert step is None
     assert 3.0 < bench.clock.now - start <= 10.0
 

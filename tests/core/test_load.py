@@ -15,7 +15,8 @@ def test_the_baseline_is_what_is_usual() -> None:
     baseline = Baseline()
     assert not baseline.known
     for number in range(100):
-        baseline.observe(number % 4, number, 2.0 if number % 2 else 0.5, number)
+        ttfb = 2.0 if number % 2 else 0.5
+        baseline.observe(number % 4, number, ttfb, ttfb, number)
     assert baseline.known
     assert baseline.typical == pytest.approx(1.0, rel=0.05)
 
@@ -28,7 +29,7 @@ def test_late_is_later_than_nearly_all() -> None:
     for number in range(3000):
         ttfb = rng.lognormvariate(0.0, 1.0)
         late += number > 200 and ttfb > baseline.late
-        baseline.observe("node", number, ttfb, number)
+        baseline.observe("node", number, ttfb, ttfb, number)
     assert 0.01 < late / 2800 < 0.06
 
 
@@ -51,18 +52,22 @@ def test_who_answered_later_calls() -> None:
     """Two others, whatever else the node itself and earlier calls did."""
     baseline = Baseline()
     for node, started in (("b", 5.0), ("a", 6.0), ("b", 7.0), ("c", 1.0), ("d", 4.0)):
-        baseline.observe(node, started, 0.1, 8.0)
+        baseline.observe(node, started, 0.1, 0.1, 8.0)
     assert baseline.peers_answered_after("a", 3.0, 2)
     assert not baseline.peers_answered_after("a", 4.5, 2)
     assert baseline.peers_answered_after("a", 4.5, 1)
     assert not baseline.peers_answered_after("b", 6.5, 1)
 
 
+# Of first-byte times that differ little: an odd one means something.
+SIGMA = 0.3
+
+
 def slow_node(factor: float, samples: int, gap: float, rounds: float = 1.0) -> Slowness:
     """A node of which all samples were that much slower: seconds and rounds between them."""
     slowness = Slowness()
     for number in range(samples):
-        slowness.observe(math.log(factor), 1.0, number * gap, number * rounds)
+        slowness.observe(math.log(factor), 1.0, number * gap, number * rounds, SIGMA)
     return slowness
 
 
@@ -87,18 +92,18 @@ def test_many_calls_at_once_are_no_proof() -> None:
 def test_one_sample_counts_as_e_at_most() -> None:
     """A call that queued for a minute says little about the node, also after a long silence."""
     once = Slowness()
-    once.observe(math.log(1000.0), 60.0, 100.0, 1.0)
+    once.observe(math.log(1000.0), 60.0, 100.0, 1.0, SIGMA)
     assert once.estimate(100.0) <= math.exp(0.3)
     late = Slowness()
-    late.observe(0.0, 0.1, 100.0, 0.0)
-    late.observe(math.log(1000.0), 60.0, 160.0, 1000.0)
+    late.observe(0.0, 0.1, 100.0, 0.0, SIGMA)
+    late.observe(math.log(1000.0), 60.0, 160.0, 1000.0, SIGMA)
     assert late.estimate(160.0) <= math.exp(0.3)
 
 
 def test_a_first_sample_is_no_proof() -> None:
     """However long the clock ran before: a first call opens a connection, and more."""
     slowness = Slowness()
-    slowness.observe(math.log(5.0), 0.05, 1e6, 7.0)
+    slowness.observe(math.log(5.0), 0.05, 1e6, 7.0, SIGMA)
     assert slowness.estimate(1e6) == 1.0
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from aiclient.core.attempt import Attempt
 from aiclient.core.breaker import Breaker
+from aiclient.core.call import Step
 from aiclient.core.hashing import ConsistentHash
 from aiclient.core.load import Baseline, Slowness
 from aiclient.core.node import NodeState
@@ -45,12 +46,13 @@ def test_attempts_are_bounded_when_everything_fails(
     start = bench.clock.now
     for number in range(count):
         call = bench.call()
-        step: Attempt | float | None = call.begin()
+        step: Step = call.begin()
         while step is not None:
             if isinstance(step, float):
                 bench.clock.advance(step)
                 step = call.resume()
                 continue
+            assert isinstance(step, Attempt)
             made += 1
             peak = max(peak, bench.core.in_flight)
             bench.clock.advance(lasts)
@@ -141,9 +143,9 @@ def test_the_estimate_stays_within_its_samples(samples: list[tuple[float, float]
     logs = [0.0]
     for ttfb, gap in samples:
         now += gap
-        log = baseline.observe("node", now - ttfb, ttfb, now)
+        log = baseline.observe("node", now - ttfb, ttfb, ttfb, now)
         logs.append(log)
-        slowness.observe(log, ttfb, now, now)
+        slowness.observe(log, ttfb, now, now, baseline.sigma)
         assert min(logs) - 1e-9 <= slowness._log <= max(logs) + 1e-9
     assert abs(slowness.ratio(now + 1200) - 1) < 0.01
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from aiclient.core.attempt import Attempt, Overdue
+from aiclient.core.call import Call
 from aiclient.core.verdict import Failure
-from aiclient.settings import Deadlines
+from aiclient.settings import NO_OPTIONS, Deadlines
 
 from .helpers import Bench, Stall
 
@@ -90,7 +91,7 @@ def test_an_unwatched_lease_enters_neither_age_nor_stall() -> None:
     bench = Bench()
     for name in "abc" * 3:
         bench.succeed(0.2, bench.call(pin=name))
-    node = bench.core.pick(bench.call(), ("lease", False, 0), watched=False)
+    node = Call(bench.core, None, NO_OPTIONS, watched=False).begin()
     assert isinstance(node, Attempt)
     assert not node.node.waiting
 

@@ -10,16 +10,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from aiclient.core.attempt import Attempt, Overdue
 from aiclient.core.breaker import BreakerState, Trip
-from aiclient.core.call import Call
+from aiclient.core.call import Call, Step
+from aiclient.core.line import Ticket
 from aiclient.core.node import NodeState
 from aiclient.core.pickers import LeastLoad, Picker, PowerOfTwoChoices, RoundRobin
 from aiclient.core.verdict import Failure
-from aiclient.errors import NoNodeAvailable
+from aiclient.errors import NoNodeAvailable, Overloaded
+from aiclient.settings import Concurrency
 
 from .helpers import Bench, endpoint
 
 NAMES = "abcde"
 BAD = [Failure.CONNECT, Failure.RESET, Failure.TIMEOUT, Failure.CANCELLED, Failure.KEEPALIVE_RACE]
+LIMITED = Concurrency(limit=2, max_wait=5.0)
 STATUSES = [302, 400, 401, 404, 408, 429, 500, 502, 503]
 
 
@@ -30,23 +33,38 @@ class Fleet(RuleBasedStateMachine):
         super().__init__()
         self.build(LeastLoad())
 
-    @initialize(picker=st.sampled_from([LeastLoad, PowerOfTwoChoices, RoundRobin]))
-    def choose(self, picker: type[Picker]) -> None:
-        self.build(picker())
+    @initialize(
+        picker=st.sampled_from([LeastLoad, PowerOfTwoChoices, RoundRobin]),
+        concurrency=st.sampled_from([None, Concurrency(), LIMITED]),
+    )
+    def choose(self, picker: type[Picker], concurrency: Concurrency | None) -> None:
+        self.build(picker(), concurrency)
 
-    def build(self, picker: Picker) -> None:
-        self.bench = Bench([endpoint(name) for name in NAMES], picker=picker)
+    def build(self, picker: Picker, concurrency: Concurrency | None = None) -> None:
+        nodes = [endpoint(name) for name in NAMES]
+        self.bench = Bench(nodes, picker=picker, concurrency=concurrency)
+        self.limit = concurrency.limit if concurrency is not None else None
         self.fleet = self.bench.core._fleet
         self.running: list[tuple[Call, Attempt]] = []
         self.waiting: list[Call] = []
+        self.tickets: list[tuple[Call, Ticket]] = []
 
-    def follow(self, call: Call, step: Attempt | float | None) -> None:
+    def follow(self, call: Call, step: Step) -> None:
         if isinstance(step, Attempt):
             assert not any(attempt.answered for attempt in call.attempts)
             self.running.append((call, step))
+        elif isinstance(step, Ticket):
+            assert step.until > self.bench.clock.now - 1
+            self.tickets.append((call, step))
         elif step is not None:
             assert step > 0
             self.waiting.append(call)
+
+    @property
+    def held(self) -> list[Attempt]:
+        """All that is held: what runs, and what those hold who do not know it yet."""
+        granted = [ticket.attempt for _, ticket in self.tickets if ticket.attempt is not None]
+        return [attempt for _, attempt in self.running] + granted
 
     def take(self, index: int) -> tuple[Call, Attempt]:
         return self.running.pop(index % len(self.running))
@@ -76,6 +94,21 @@ class Fleet(RuleBasedStateMachine):
             self.follow(call, call.resume())
         except NoNodeAvailable:
             assert not call.attempts
+
+    @precondition(lambda self: self.tickets)
+    @rule(index=st.integers(0, 99), seconds=st.sampled_from([0.0, 0.3, 5.0]))
+    def ask_again(self, index: int, seconds: float) -> None:
+        call, _ = self.tickets.pop(index % len(self.tickets))
+        self.bench.clock.advance(seconds)
+        try:
+            self.follow(call, call.resume())
+        except (NoNodeAvailable, Overloaded):
+            assert not call.attempts
+
+    @precondition(lambda self: self.tickets)
+    @rule(index=st.integers(0, 99))
+    def give_up(self, index: int) -> None:
+        self.tickets.pop(index % len(self.tickets))[0].give_up()
 
     @precondition(lambda self: self.running)
     @rule(index=st.integers(0, 99), ends=st.booleans())
@@ -153,16 +186,27 @@ class Fleet(RuleBasedStateMachine):
 
     @invariant()
     def in_flight_is_what_runs(self) -> None:
-        assert sum(node.in_flight for node in self.bench.core.snapshot()) == sum(
-            not attempt.node.gone for _, attempt in self.running
-        )
-        assert self.bench.core.in_flight == len(self.running)
+        nodes = self.bench.core.snapshot()
+        held = self.held
+        assert sum(node.in_flight for node in nodes) == sum(not a.node.gone for a in held)
+        assert self.bench.core.in_flight == len(held)
         departed = [node for _, node in self.fleet._departed.values()]
         for node in (*self.fleet.members.values(), *departed):
-            here = [attempt for _, attempt in self.running if attempt.node is node]
+            here = [attempt for attempt in held if attempt.node is node]
             assert node.in_flight == len(here)
             assert set(node.waiting) == {a.serial for a in here if not a.answered}
             assert node.load == (node.in_flight + len(node.ghosts) + 1) * node.factor
+
+    @invariant()
+    def the_line_is_who_waits_in_it(self) -> None:
+        waiting = {ticket for _, ticket in self.tickets if ticket.attempt is None}
+        assert set(self.bench.core._line.waiting) == waiting
+        if self.limit is None:
+            return
+        for node in self.fleet.members.values():
+            # A probe goes where it must.
+            regular = [a for a in self.held if a.node is node and a.why != "probe"]
+            assert len(regular) <= self.limit
 
     @invariant()
     def candidates_are_who_may_be_picked(self) -> None:
@@ -201,7 +245,7 @@ class Fleet(RuleBasedStateMachine):
         for node in self.fleet.members.values():
             permits = [
                 attempt
-                for _, attempt in self.running
+                for attempt in self.held
                 if attempt.node is node
                 and attempt.why == "probe"
                 and attempt.generation == node.breaker.generation
@@ -219,6 +263,8 @@ class Fleet(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Everything ends; then every node comes back."""
+        while self.tickets:
+            self.tickets.pop()[0].give_up()
         for _, attempt in self.running:
             attempt.release("cancelled")
         self.running.clear()

@@ -17,8 +17,9 @@ from typing import Any
 
 from aiclient.core.attempt import Attempt, Overdue
 from aiclient.core.balancer import BalancerCore
-from aiclient.core.call import Call
+from aiclient.core.call import Call, Step
 from aiclient.core.events import Event
+from aiclient.core.line import Ticket
 from aiclient.core.pickers import LeastLoad, Picker
 from aiclient.core.verdict import Failure
 from aiclient.errors import BalancerError
@@ -112,7 +113,7 @@ class Simulation:
         self._decode[call] = self.work.draw(streams, self._rng)
         self._follow(call, call.begin)
 
-    def _follow(self, call: Call, ask: Callable[[], Attempt | float | None]) -> None:
+    def _follow(self, call: Call, ask: Callable[[], Step]) -> None:
         try:
             step = ask()
         except BalancerError as error:
@@ -122,11 +123,20 @@ class Simulation:
             self._send(call, step)
         elif step is None:
             self._lose(call, call.attempts[-1].error)
+        elif isinstance(step, Ticket):
+            step.wake = lambda: self.at(self.now, self._wake, (call, step))
+            self.at(self.now + step.patience(), self._wake, (call, step))
         else:
             self.at(self.now + step, self._resume, call)
 
     def _resume(self, call: Call) -> None:
         self._follow(call, call.resume)
+
+    def _wake(self, who: tuple[Call, Ticket]) -> None:
+        call, ticket = who
+        if ticket.wake is not None:
+            ticket.wake = None
+            self._follow(call, call.resume)
 
     def _lose(self, call: Call, why: str) -> None:
         del self._decode[call]

@@ -1,5 +1,7 @@
 """Each event does what it says; a part of the run is told as from where to where, 0 to 1."""
 
+from statistics import fmean
+
 import attrs
 import pytest
 
@@ -77,9 +79,10 @@ def test_kill_and_revive() -> None:
     assert dead.errors == 0
     assert share(dead, 0, 0.4, 1.0) < 0.05
     events = (Event(kind="kill", at=180.0), Event(kind="revive", at=400.0))
-    back = simulation.run(made(*events), seed=4)
-    assert share(back, 0, *DURING) < 0.05
-    assert share(back, 0, *AFTER) == pytest.approx(0.25, abs=0.06)
+    # One run of two clients leaves each node anything from 0.2 to 0.3 of the calls.
+    runs = [simulation.run(made(*events), seed=seed) for seed in range(4, 8)]
+    assert all(share(back, 0, *DURING) < 0.05 for back in runs)
+    assert fmean(share(back, 0, *AFTER) for back in runs) == pytest.approx(0.25, abs=0.06)
 
 
 def test_deploy() -> None:

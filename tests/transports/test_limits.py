@@ -24,15 +24,16 @@ pytestmark = pytest.mark.anyio
 STREAM = {"stream": True}
 
 
-async def many(caller: Caller, count: int, path: str = MODELS) -> list[int]:
+async def many(caller: Caller, count: int, path: str = MODELS, body: object = None) -> list[int]:
     """Calls at the same time; their statuses."""
     statuses: list[int] = []
+    method = "GET" if body is None else "POST"
 
     def call() -> None:
-        statuses.append(caller.client.get(path).status_code)
+        statuses.append(caller.client.request(method, path, json=body).status_code)
 
     async def call_later() -> None:
-        statuses.append((await caller.get(path)).status_code)
+        statuses.append((await caller.request(method, path, json=body)).status_code)
 
     if caller.is_sync:
         threads = [threading.Thread(target=call) for _ in range(count)]

@@ -1,0 +1,280 @@
+"""Calls that wait in the client until a node has a place for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aiclient.core.attempt import Attempt
+from aiclient.core.call import Call
+from aiclient.core.line import Ticket
+from aiclient.core.pickers import LeastLoad, RoundRobin
+from aiclient.errors import BalancerError, ConfigurationError, DeadlineExceeded, Overloaded
+from aiclient.settings import NO_OPTIONS, Concurrency, RetryPolicy
+
+from .helpers import Bench, an_attempt
+
+ONE_EACH = Concurrency(limit=1)
+
+
+def a_ticket(step: object) -> Ticket:
+    """The step, which has to be a place in the line."""
+    assert isinstance(step, Ticket), f"a ticket was expected, not {step!r}"
+    return step
+
+
+def full(nodes: int = 2, concurrency: Concurrency = ONE_EACH) -> tuple[Bench, list[Attempt]]:
+    """All nodes have the call they may have."""
+    bench = Bench(nodes, concurrency=concurrency)
+    return bench, [bench.attempt() for _ in range(nodes)]
+
+
+# A limit that is set
+
+
+def test_a_call_beyond_the_limit_waits_for_the_first_place() -> None:
+    """At whichever node that is, and it is told."""
+    bench, running = full()
+    call = bench.call()
+    ticket = a_ticket(call.begin())
+    woken: list[str] = []
+    ticket.wake = lambda: woken.append(str(bench.in_flight))
+    assert bench.core.snapshot().waiting == 1
+    running[1].finish()
+    assert woken == ["2"]
+    attempt = an_attempt(call.resume())
+    assert attempt.node.label == "b"
+    assert attempt.number == 1
+    assert bench.core.snapshot().waiting == 0
+
+
+def test_nodes_with_a_place_are_picked_before_anybody_waits() -> None:
+    """By the picker, among those."""
+    bench = Bench(3, concurrency=Concurrency(limit=2))
+    assert bench.picks(6) == ["a", "a", "b", "b", "c", "c"]
+    a_ticket(bench.call().begin())
+
+
+def test_first_come_first_served() -> None:
+    """However many wait."""
+    bench, running = full(1)
+    calls = [bench.call() for _ in range(3)]
+    tickets = [a_ticket(call.begin()) for call in calls]
+    for ticket, call in zip(tickets, calls, strict=True):
+        running.pop().finish()
+        assert [t.attempt is not None for t in tickets].count(True) == 1 + tickets.index(ticket)
+        running.append(an_attempt(call.resume()))
+
+
+def test_it_waits_no_longer_than_it_may() -> None:
+    """And is told what kept it."""
+    bench, _ = full(concurrency=Concurrency(limit=1, max_wait=5))
+    call = bench.call()
+    ticket = a_ticket(call.begin())
+    # It looks again each second: time alone may bring a node back.
+    assert ticket.patience() == 1.0
+    bench.clock.advance(4.9)
+    assert call.resume() is ticket
+    assert ticket.patience() == pytest.approx(0.1)
+    bench.clock.advance(0.2)
+    with pytest.raises(Overloaded, match=r"as many calls as it may have \(1\), for 5 s now"):
+        call.resume()
+    assert bench.in_flight == 2
+
+
+def test_its_own_deadline_comes_first() -> None:
+    """It is no use waiting beyond that."""
+    bench, _ = full()
+    call = bench.call(deadline=2.0)
+    a_ticket(call.begin())
+    bench.clock.advance(2.1)
+    with pytest.raises(DeadlineExceeded):
+        call.resume()
+
+
+def test_the_line_may_be_bounded() -> None:
+    """Who comes then is refused at once."""
+    bench, _ = full(concurrency=Concurrency(limit=1, queue=1))
+    a_ticket(bench.call().begin())
+    with pytest.raises(Overloaded, match=r"so many wait as may \(1\)"):
+        bench.call().begin()
+
+
+def test_a_retry_waits_too_and_keeps_the_last_failure() -> None:
+    """If there is no place in time, that failure is the caller's."""
+    one = Bench(2, concurrency=Concurrency(limit=1, max_wait=5.0))
+    call, other = one.call(), one.call()
+    first = an_attempt(call.begin())
+    an_attempt(other.begin())
+    a_ticket(call.answered(first, 503))
+    one.clock.advance(6.0)
+    assert call.resume() is None
+    assert one.in_flight == 1
+
+
+def test_who_gives_up_leaves_the_line() -> None:
+    """And passes on what was held for him meanwhile."""
+    bench, running = full(1)
+    gone, granted, last = (bench.call() for _ in range(3))
+    a_ticket(gone.begin())
+    held = a_ticket(granted.begin())
+    a_ticket(last.begin())
+    gone.give_up()
+    running[0].finish()
+    assert held.attempt is not None
+    granted.give_up()
+    assert an_attempt(last.resume()).node.label == "a"
+    assert bench.in_flight == 1
+
+
+def test_a_ticket_that_is_dropped_gives_its_place_back() -> None:
+    """As an attempt does: whoever waited is gone, with his thread or his event loop."""
+    bench, running = full(1)
+    call = bench.call()
+    ticket = a_ticket(call.begin())
+    running[0].finish()
+    assert bench.in_flight == 1
+    del call, ticket
+    assert bench.in_flight == 0
+
+
+def test_probes_and_pins_take_no_turn() -> None:
+    """They ask about one node."""
+    bench, _ = full()
+    assert an_attempt(bench.call(pin="a").begin()).why == "pinned"
+
+
+def test_a_place_is_free_again_when_a_node_comes_back() -> None:
+    """Restored by hand, or joined."""
+    bench, _ = full(1)
+    call = bench.call()
+    a_ticket(call.begin())
+    bench.core.update(["http://a.test:8000", "http://b.test:8000"])
+    assert isinstance(call.resume(), Attempt)
+
+
+def test_closing_ends_all_waits() -> None:
+    """They are woken, and told."""
+    bench, _ = full()
+    call = bench.call()
+    ticket = a_ticket(call.begin())
+    woken: list[bool] = []
+    ticket.wake = lambda: woken.append(True)
+    bench.core.mark_closed()
+    assert woken == [True]
+    with pytest.raises(BalancerError, match="closed"):
+        call.resume()
+
+
+def test_leases_wait_under_a_limit() -> None:
+    """Whether or not they tell of their first byte."""
+    bench, _ = full()
+    a_ticket(Call(bench.core, None, NO_OPTIONS, watched=False).begin())
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"limit": 0}, "limit: 0 is not allowed; a whole number >= 1, or None"),
+        ({"limit": 2.5}, "limit: 2.5 is not allowed"),
+        ({"max_wait": 0}, "max_wait: 0 is not allowed; seconds > 0"),
+        ({"queue": -1}, "queue: -1 is not allowed; a whole number >= 0, or None"),
+    ],
+)
+def test_a_bad_setting_is_named(values: dict[str, float], told: str) -> None:
+    """With what is allowed."""
+    with pytest.raises(ConfigurationError, match=told.replace("(", r"\(")):
+        Concurrency(**values)  # type: ignore[arg-type]
+
+
+# Learnt from the answers
+
+
+def learnt(odds: float, *, nodes: int = 3, typical: float = 1.0, **options: Any) -> Bench:
+    """Each node has one call, and whether it would begin with another is known like that."""
+    options.setdefault("picker", LeastLoad())
+    bench = Bench(nodes, concurrency=Concurrency(), retry=RetryPolicy(), **options)
+    for _ in range(12):
+        bench.succeed(typical)
+    bench.held = [bench.attempt() for _ in range(nodes)]
+    bench.core._fleet._slots._levels = [[-6.0, 1e9], [odds, bench.clock.now]]
+    for node in bench.core._fleet.members.values():
+        node.slots.low = 1
+        node.slots._levels = [[-6.0, 1e9], [-1.5, bench.clock.now]]
+    return bench
+
+
+def waits(bench: Bench, calls: int = 40) -> list[Ticket]:
+    """The places in the line of those calls that wait; the others give their nodes back."""
+    tickets = []
+    for _ in range(calls):
+        call = bench.call()
+        step = call.begin()
+        if isinstance(step, Ticket):
+            tickets.append(step)
+            call.give_up()
+        else:
+            an_attempt(step).release("not needed")
+    return tickets
+
+
+def test_calls_wait_where_no_node_would_begin() -> None:
+    """Nearly all of them: some go all the same, and would show that it is not so."""
+    tickets = waits(learnt(3.0))
+    assert 30 <= len(tickets) < 40
+    # Never longer than such a call takes.
+    assert all(ticket.until - 1000.0 <= 13.0 + 1.0 for ticket in tickets)
+
+
+def test_they_go_where_a_node_would_begin() -> None:
+    """None waits for what is there."""
+    assert waits(learnt(-6.0)) == []
+
+
+def test_while_nothing_is_known_few_wait_and_not_for_long() -> None:
+    """At prior odds of a fifth, a fifth of the calls, for a fifth of what could be won."""
+    tickets = waits(learnt(-1.5))
+    assert 2 <= len(tickets) <= 16
+    assert all(ticket.patience() < 0.2 for ticket in tickets)
+
+
+def test_a_single_node_is_never_waited_for() -> None:
+    """Its own queue is as good."""
+    assert waits(learnt(3.0, nodes=1)) == []
+
+
+def test_who_has_waited_long_enough_goes_to_the_best_node() -> None:
+    """The belief may be wrong."""
+    bench = learnt(3.0)
+    call = bench.call()
+    while not isinstance(step := call.begin(), Ticket):
+        an_attempt(step).release("it went all the same")
+        call = bench.call()
+    bench.clock.advance(step.patience())
+    attempt = an_attempt(call.resume())
+    assert attempt.why == "picked"
+
+
+def test_a_picker_that_does_not_balance_by_load_gets_the_node_it_wants() -> None:
+    """It has its reasons: a prefix that is there, or a turn."""
+    assert waits(learnt(3.0, picker=RoundRobin())) == []
+
+
+def test_unwatched_leases_do_not_wait() -> None:
+    """Nobody knows what such a call takes."""
+    bench = learnt(3.0)
+    for _ in range(20):
+        step = Call(bench.core, None, NO_OPTIONS, watched=False).begin()
+        an_attempt(step).release("not needed")
+
+
+def test_a_slow_node_is_no_place_to_go_to() -> None:
+    """Not for the sake of the little that the others are waited for."""
+    bench = learnt(3.0)
+    slow = bench.held[0].node
+    bench.held.pop(0).release("it has a place")
+    assert waits(bench) == []
+    slow.slowness._log, slow.slowness._evidence = 1.4, 8.0
+    slow.reassess(bench.clock.now, 0.0)
+    assert len(waits(bench)) > 25
