@@ -61,13 +61,15 @@ class Settlement:
             self._fleet.due_by(node, now + DRIFT_STEP)
 
     def _worked(self, attempt: Attempt, ttfb: float, now: float) -> float:
-        node = attempt.node
-        older = attempt.older
-        if older >= node.slots.low and older < MOST_SLOTS:
-            serial, started = attempt.serial, attempt.started
-            ends = [at for at, who in node.ended if who < serial and at >= started]
-            return node.slots.learn(older, attempt.abreast, ends, started, now, attempt.baseline)
-        return ttfb
+        """Seconds that the node has worked on the call; what is known of its slots is learnt."""
+        node, older, started = attempt.node, attempt.older, attempt.started
+        if not node.slots.low <= older < MOST_SLOTS:
+            return ttfb
+        log = node.ended
+        if len(log) == MOST_SLOTS and log[0][0] > started:
+            return ttfb  # of such a long call not all is known that ended meanwhile
+        ends = [at for at, who in log if who < attempt.serial and at >= started]
+        return node.slots.learn(older, attempt.abreast, ends, started, now, attempt.baseline)
 
     def did_well(self, attempt: Attempt, now: float) -> None:
         """The node did what it was asked for, whether or not we know how fast."""
