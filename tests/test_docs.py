@@ -32,6 +32,7 @@ POLICIES = [
     aiclient.BreakerPolicy,
     aiclient.OutlierPolicy,
     aiclient.Deadlines,
+    aiclient.Concurrency,
     aiclient.HealthCheck,
     aiclient.CallOptions,
 ]

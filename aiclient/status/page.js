@@ -156,6 +156,7 @@ function factsOf(balancer) {
   const facts = [`${total} nodes${total ? `: ${states.join(", ")}` : ""}`];
   if (total > balancer.nodes.length) facts.push(`${balancer.nodes.length} shown`);
   facts.push(`${balancer.in_flight} in flight`, balancer.picker);
+  if (balancer.waiting) facts.push(`${balancer.waiting} waiting`);
   const found = balancer.discovery;
   if (found) {
     const when = found.found_ago === null ? "nothing yet" : `answered ${Math.round(found.found_ago)} s ago`;

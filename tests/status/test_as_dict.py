@@ -26,7 +26,7 @@ def test_the_fields_have_these_names() -> None:
     balancer = aiclient.Balancer(["http://10.0.0.1:8000"])
     found = balancer.snapshot().as_dict()
     assert list(found) == [
-        *("at", "service", "picker", "closed", "panic", "in_flight"),
+        *("at", "service", "picker", "closed", "panic", "in_flight", "waiting"),
         *("discovery", "states", "nodes", "events"),
     ]
     assert list(found["nodes"][0]) == NODE_FIELDS

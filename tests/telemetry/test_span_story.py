@@ -10,9 +10,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 import aiclient
-from aiclient import BreakerPolicy
+from aiclient import BreakerPolicy, pausing
 from aiclient.testing import FakeNode
-from aiclient.transports import sync_shell
 
 from .conftest import CHAT, STREAM, Call, InOrder, Spans, named
 
@@ -134,7 +133,7 @@ def test_an_answer_put_by_ends_its_call(
     nodes[0].fault("500")
     with aiclient.Balancer(nodes[0].url) as balancer, aiclient.Client(balancer) as client:
         closing = SimpleNamespace(sleep=lambda seconds: balancer.close())
-        monkeypatch.setattr(sync_shell, "time", closing)
+        monkeypatch.setattr(pausing, "time", closing)
         with client.stream("POST", CHAT, json={}) as response:
             assert response.status_code == 500
             assert attributes(traced.call)["http.response.status_code"] == 500
