@@ -78,9 +78,13 @@ class Ideal:
             if server.accepts and server.failing < 1 and server.speed
         ]
         fastest = max((server.speed for server in healthy), default=0.0)
-        slots = sum(server.slots * server.speed / fastest for server in healthy)
+        slots = sum(self._worth(server, fastest) for server in healthy)
         self._large.width = max(1, len(healthy))
         self._large.change(speed=fastest, slots=math.ceil(slots - 1e-9))
+
+    def _worth(self, server: Server, fastest: float) -> float:
+        """How many of the large server's slots stand for it."""
+        return server.slots * server.speed / fastest
 
     def lost(self, server: Server, jobs: list[Any]) -> None:
         """Nothing is."""

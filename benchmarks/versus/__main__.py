@@ -15,7 +15,7 @@ from . import __doc__ as told
 from .callers import CONTENDERS, is_installed
 from .figures import about, row_of
 from .page import page, plot, summary
-from .trials import TRIALS, ideal
+from .trials import TRIALS, ideal, informed
 
 Cell = tuple[str, str, int]  # trial, contender, seed
 
@@ -71,8 +71,9 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for trial in TRIALS:
         if trial.name in given.trials:
-            ideals = [ideal(trial.scenario(given.seconds), seed) for seed in seeds]
-            rows.append(row_of(trial.name, "ideal", [], ideals))
+            scenario = trial.scenario(given.seconds)
+            for name, best in (("ideal", ideal), ("informed", informed)):
+                rows.append(row_of(trial.name, name, [], [best(scenario, seed) for seed in seeds]))
             rows += [
                 row_of(trial.name, name, [runs[trial.name, name, seed] for seed in seeds])
                 for name in here

@@ -12,8 +12,13 @@ from .trials import LOAD, NODES, SLOTS, TRIALS
 __all__ = ["page", "plot", "summary"]
 
 Row = dict[str, Any]
-# The ideal, ours, what needs no balancer, proxies, libraries.
-_COLOURS = {"ideal": "#999999", "aiclient": "#d1701f", "round-robin": "#bbbbbb"}
+# The best there could be, ours, what needs no balancer, proxies, libraries.
+_COLOURS = {
+    "ideal": "#999999",
+    "informed": "#cccccc",
+    "aiclient": "#d1701f",
+    "round-robin": "#bbbbbb",
+}
 _MARKS = "ovs^D<>Pp*X"
 
 
@@ -45,7 +50,7 @@ def page(figures: dict[str, Any]) -> None:
     parts = [
         f"{about['python']}, {about['machine']}, on {about['date']}: {versions}. {NODES} nodes "
         f"with {SLOTS} slots each at {LOAD:.0%} load, {calls:,} calls in {figures['seconds']:g} s"
-        + (f", {seeds} runs" if seeds > 1 else "")
+        + (f", the means of {seeds} such runs" if seeds > 1 else "")
         + f"; {figures['at_once']} contenders were measured side by side.",
         summary(figures),
         "```{image} benchmarks-waits.svg\n:alt: p99 of the waiting time of each contender in each "
