@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, cast
 
+import h11
 import httpcore2
 
 from ..core.attempt import Attempt
@@ -14,6 +15,7 @@ from ..errors import BalancerError
 from ..facts import RequestFacts
 from ..wire.addressing import Outgoing, RawHeaders
 from ..wire.forking import forget_after_fork
+from ..wire.head import compose
 from ..wire.options import Journey, WireOptions
 from ..wire.sync_connecting import (
     is_over,
@@ -22,6 +24,7 @@ from ..wire.sync_connecting import (
     run_there,
     wind_up,
 )
+from .sync_http11 import SyncIncoming, is_watched
 from .sync_room import SyncConnection, SyncRoom, SyncStack, open_rooms
 
 __all__ = ["SyncAnswer", "SyncWire"]
@@ -38,7 +41,7 @@ class SyncAnswer:
         room: SyncRoom,
         stack: SyncStack,
         connection: SyncConnection,
-        response: httpcore2.Response,
+        response: httpcore2.Response | SyncIncoming,
     ) -> None:
         self._owner = owner
         self._room = room
@@ -80,6 +83,21 @@ class SyncAnswer:
                 owner.give_back(room, stack, connection)
 
             run_there(room.place, drop, connection.stream.abandon)
+
+
+def _exchange(
+    connection: SyncConnection, request: Outgoing, timeouts: dict[str, float | None]
+) -> httpcore2.Response | SyncIncoming:
+    """Send a request over the connection, up to the response's headers."""
+    if not is_watched(request.extensions):
+        try:
+            composed = compose(request.method, request.target, request.headers)
+        except h11.LocalProtocolError as exc:
+            raise httpcore2.LocalProtocolError(exc) from exc
+        if composed is not None:
+            return connection.ours().send(*composed, request.stream, timeouts)
+    theirs = connection.theirs(request.origin)
+    return theirs.handle_request(cast("Any", request))
 
 
 class SyncWire:
@@ -144,7 +162,7 @@ class SyncWire:
                 extensions,
             )
             journey.sent_at = time.monotonic()
-            response = connection.http.handle_request(cast("Any", request))
+            response = _exchange(connection, request, timeouts)
         except BaseException:
             connection.stream.close()
             self.give_back(room, stack, connection)
@@ -187,9 +205,7 @@ class SyncWire:
         if room.broken_off:
             stream.close()
             raise BalancerError("the client is closed")
-        # Ours has what httpcore2's connection calls, without its base class.
-        http = httpcore2.HTTP11Connection(origin=stack.origin, stream=cast("Any", stream))
-        return SyncConnection(http, stream)
+        return SyncConnection(stream)
 
     def give_back(self, room: SyncRoom, stack: SyncStack, connection: SyncConnection) -> None:
         """The call that held the connection is over: keep it, or close it. Only once."""

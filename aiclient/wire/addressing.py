@@ -60,10 +60,10 @@ class Outgoing:
     def __init__(
         self,
         method: str,
-        origin: object,
+        origin: Any,
         target: bytes,
         headers: RawHeaders,
-        stream: object,
+        stream: Any,
         extensions: dict[str, Any],
     ) -> None:
         self.method = method.encode("ascii")
