@@ -40,6 +40,7 @@ FAMILY = {
     "wire/sync_delegate.py": "httpx2/sync_delegate.py",
     "transports/httpx_family.py": "httpx2/family.py",
     "transports/connection_options.py": "httpx2/connection_options.py",
+    "transports/known_requests.py": "httpx2/known_requests.py",
     "transports/async_answers.py": "httpx2/async_answers.py",
     "transports/sync_answers.py": "httpx2/sync_answers.py",
     "transports/async_shell.py": "httpx2/async_shell.py",
