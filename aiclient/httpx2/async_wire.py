@@ -86,16 +86,20 @@ class AsyncAnswer:
 
 
 async def _exchange(
-    connection: AsyncConnection, request: Outgoing, timeouts: dict[str, float | None]
+    connection: AsyncConnection,
+    request: Outgoing,
+    body: bytes | None,
+    timeouts: dict[str, float | None],
 ) -> httpcore2.Response | AsyncIncoming:
-    """Send a request over the connection, up to the response's headers."""
+    """Send a request, whose `body` may be there already, up to the response's headers."""
     if not is_watched(request.extensions):
         try:
-            composed = compose(request.method, request.target, request.headers)
+            composed = compose(request.method, request.target, request.headers, body)
         except h11.LocalProtocolError as exc:
             raise httpcore2.LocalProtocolError(exc) from exc
         if composed is not None:
-            return await connection.ours().send(*composed, request.stream, timeouts)
+            parts = request.stream if body is None else None
+            return await connection.ours().send(*composed, parts, timeouts)
     theirs = connection.theirs(request.origin)
     return await theirs.handle_async_request(cast("Any", request))
 
@@ -162,7 +166,7 @@ class AsyncWire:
                 extensions,
             )
             journey.sent_at = time.monotonic()
-            response = await _exchange(connection, request, timeouts)
+            response = await _exchange(connection, request, facts.body, timeouts)
         except BaseException:
             connection.stream.close()
             self.give_back(room, stack, connection)

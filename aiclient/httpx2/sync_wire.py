@@ -86,16 +86,20 @@ class SyncAnswer:
 
 
 def _exchange(
-    connection: SyncConnection, request: Outgoing, timeouts: dict[str, float | None]
+    connection: SyncConnection,
+    request: Outgoing,
+    body: bytes | None,
+    timeouts: dict[str, float | None],
 ) -> httpcore2.Response | SyncIncoming:
-    """Send a request over the connection, up to the response's headers."""
+    """Send a request, whose `body` may be there already, up to the response's headers."""
     if not is_watched(request.extensions):
         try:
-            composed = compose(request.method, request.target, request.headers)
+            composed = compose(request.method, request.target, request.headers, body)
         except h11.LocalProtocolError as exc:
             raise httpcore2.LocalProtocolError(exc) from exc
         if composed is not None:
-            return connection.ours().send(*composed, request.stream, timeouts)
+            parts = request.stream if body is None else None
+            return connection.ours().send(*composed, parts, timeouts)
     theirs = connection.theirs(request.origin)
     return theirs.handle_request(cast("Any", request))
 
@@ -162,7 +166,7 @@ class SyncWire:
                 extensions,
             )
             journey.sent_at = time.monotonic()
-            response = _exchange(connection, request, timeouts)
+            response = _exchange(connection, request, facts.body, timeouts)
         except BaseException:
             connection.stream.close()
             self.give_back(room, stack, connection)

@@ -48,12 +48,13 @@ class AsyncHTTP11:
 
     async def send(
         self,
-        request: h11.Request,
-        head: bytes,
-        parts: AsyncIterator[bytes],
+        told: h11.Request,
+        data: bytes,
+        parts: AsyncIterator[bytes] | None,
         timeouts: dict[str, float | None],
     ) -> AsyncIncoming:
-        """Send a request, whose head as bytes is `head`, up to the response's headers.
+        """Send a request as `compose` made it, and the parts of its body that are still to come,
+        up to the response's headers.
 
         Raises:
             httpcore's exceptions, and the stream's.
@@ -61,12 +62,11 @@ class AsyncHTTP11:
         http, stream = self._h11, self._stream
         timeout = timeouts.get("write")
         self._idle = False
-        http.send(request)
-        await stream.write(head, timeout)
-        async for part in parts:
-            data = http.send(h11.Data(data=part))
-            if data:
-                await stream.write(data, timeout)
+        http.send(told)
+        await stream.write(data, timeout)
+        if parts is not None:
+            async for part in parts:
+                await stream.write(http.send(h11.Data(data=part)), timeout)
         http.send(_END)
         timeout = timeouts.get("read")
         await self._read(timeout)

@@ -49,12 +49,13 @@ class SyncHTTP11:
 
     def send(
         self,
-        request: h11.Request,
-        head: bytes,
-        parts: Iterator[bytes],
+        told: h11.Request,
+        data: bytes,
+        parts: Iterator[bytes] | None,
         timeouts: dict[str, float | None],
     ) -> SyncIncoming:
-        """Send a request, whose head as bytes is `head`, up to the response's headers.
+        """Send a request as `compose` made it, and the parts of its body that are still to come,
+        up to the response's headers.
 
         Raises:
             httpcore's exceptions, and the stream's.
@@ -62,12 +63,11 @@ class SyncHTTP11:
         http, stream = self._h11, self._stream
         timeout = timeouts.get("write")
         self._idle = False
-        http.send(request)
-        stream.write(head, timeout)
-        for part in parts:
-            data = http.send(h11.Data(data=part))
-            if data:
-                stream.write(data, timeout)
+        http.send(told)
+        stream.write(data, timeout)
+        if parts is not None:
+            for part in parts:
+                stream.write(http.send(h11.Data(data=part)), timeout)
         http.send(_END)
         timeout = timeouts.get("read")
         self._read(timeout)

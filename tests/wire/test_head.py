@@ -28,7 +28,7 @@ def test_the_bytes_are_h11s(method: bytes, headers: RawHeaders) -> None:
     """The first time and the second; and h11, told of it, expects as long a body."""
     for _ in range(2):
         whole = h11.Request(method=method, target=b"/v1/x?y=z", headers=headers)
-        composed = compose(method, b"/v1/x?y=z", headers)
+        composed = compose(method, b"/v1/x?y=z", headers, None)
         assert composed is not None
         told, written = composed
         assert written == h11.Connection(h11.CLIENT).send(whole)
@@ -38,6 +38,43 @@ def test_the_bytes_are_h11s(method: bytes, headers: RawHeaders) -> None:
             http.send(h11.Data(data=b"x" * 12))
         http.send(h11.EndOfMessage())
         assert http.our_state is h11.DONE
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "body"),
+    [
+        (b"POST", [HOST, (b"X-A", b"1"), LENGTH, (b"Accept", b"*/*")], b"x" * 12),
+        (b"POST", [HOST, (b"Content-Length", b"0")], b""),
+        (b"GET", [HOST], b""),
+        (b"HEAD", [HOST], b""),
+    ],
+)
+def test_a_body_that_is_there_goes_along(method: bytes, headers: RawHeaders, body: bytes) -> None:
+    """All that h11 would write of it; h11 itself is told of a request that is over."""
+    for _ in range(2):
+        whole = h11.Connection(h11.CLIENT)
+        written = whole.send(h11.Request(method=method, target=b"/v1/x", headers=headers))
+        written += whole.send(h11.Data(data=body)) if body else b""
+        composed = compose(method, b"/v1/x", headers, body)
+        assert composed is not None
+        told, data = composed
+        assert data == written + whole.send(h11.EndOfMessage())
+        http = h11.Connection(h11.CLIENT)
+        http.send(told)
+        http.send(h11.EndOfMessage())
+        assert http.our_state is h11.DONE
+        assert told.method == method
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 11, b"x" * 13])
+def test_a_body_of_another_length_than_it_says(body: bytes) -> None:
+    """It is left to httpcore, whose h11 counts."""
+    assert compose(b"POST", b"/", [HOST, LENGTH], body) is None
+
+
+def test_a_body_without_a_length() -> None:
+    """So is one of which nothing is said."""
+    assert compose(b"POST", b"/", [HOST], b"x") is None
 
 
 @pytest.mark.parametrize(
@@ -55,13 +92,13 @@ def test_the_bytes_are_h11s(method: bytes, headers: RawHeaders) -> None:
 def test_what_is_out_of_the_ordinary(method: bytes, header: tuple[bytes, bytes]) -> None:
     """It is left to httpcore."""
     for _ in range(2):
-        assert compose(method, b"/", [HOST, LENGTH, header]) is None
+        assert compose(method, b"/", [HOST, LENGTH, header], None) is None
 
 
 def test_a_length_that_is_none() -> None:
     """h11 says so to httpcore."""
-    assert compose(b"POST", b"/", [HOST, (b"Content-Length", b"many")]) is None
-    assert compose(b"POST", b"/", [HOST, (b"Content-Length", b"1, 1")]) is None
+    assert compose(b"POST", b"/", [HOST, (b"Content-Length", b"many")], None) is None
+    assert compose(b"POST", b"/", [HOST, (b"Content-Length", b"1, 1")], None) is None
 
 
 @pytest.mark.parametrize(
@@ -76,20 +113,33 @@ def test_a_length_that_is_none() -> None:
         (b"GET", b"/ /", [HOST]),
         (b"GET", b"/\n", [HOST]),
         (b"G T", b"/", [HOST]),
-        (b"POST", b"/", [HOST, (b"Content-Length", b"9" * 30)]),
     ],
 )
 def test_what_h11_refuses(method: bytes, target: bytes, headers: RawHeaders) -> None:
     """A header that was refused is not known the next time."""
     for _ in range(2):
         with pytest.raises(h11.LocalProtocolError):
-            compose(method, target, headers)
+            compose(method, target, headers, None)
+        with pytest.raises(h11.LocalProtocolError):
+            compose(method, target, headers, b"")
 
 
-def test_the_memory_of_lines_is_bounded() -> None:
+def test_a_length_no_message_has() -> None:
+    """h11 has a limit to it."""
+    headers = [HOST, (b"Content-Length", b"9" * 30)]
+    with pytest.raises(h11.LocalProtocolError):
+        compose(b"POST", b"/", headers, None)
+    assert compose(b"POST", b"/", [HOST, (b"Content-Length", b"9" * 9999)], b"") is None
+
+
+def test_the_memory_is_bounded() -> None:
     """Values that change with every call, and long ones, do not add up."""
     for number in range(3000):
-        compose(b"GET", b"/", [HOST, (b"X-Request-Id", b"%d" % number)])
+        compose(b"GET", b"/%d" % number, [HOST], b"")
+        assert len(head._told) <= 1024
+        compose(b"GET", b"/", [HOST, (b"X-Request-Id", b"%d" % number)], b"")
         assert len(head._lines) <= 1024
-    compose(b"GET", b"/", [HOST, (b"X-Long", b"x" * 5000)])
+    compose(b"GET", b"/", [HOST, (b"X-Long", b"x" * 5000)], b"")
     assert all(len(line) <= 1024 for line in head._lines.values())
+    compose(b"GET", b"/" * 5000, [HOST], b"")
+    assert all(len(target) <= 1024 for _, target, _ in head._told)
