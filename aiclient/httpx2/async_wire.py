@@ -25,6 +25,7 @@ from ..wire.forking import forget_after_fork
 from ..wire.head import compose
 from ..wire.options import Journey, WireOptions
 from .async_http11 import AsyncIncoming, is_watched
+from .async_plain import AsyncPlainIncoming
 from .async_room import AsyncConnection, AsyncRoom, AsyncStack, open_rooms
 
 __all__ = ["AsyncAnswer", "AsyncWire"]
@@ -41,7 +42,7 @@ class AsyncAnswer:
         room: AsyncRoom,
         stack: AsyncStack,
         connection: AsyncConnection,
-        response: httpcore2.Response | AsyncIncoming,
+        response: httpcore2.Response | AsyncIncoming | AsyncPlainIncoming,
     ) -> None:
         self._owner = owner
         self._room = room
@@ -90,7 +91,7 @@ async def _exchange(
     request: Outgoing,
     body: bytes | None,
     timeouts: dict[str, float | None],
-) -> httpcore2.Response | AsyncIncoming:
+) -> httpcore2.Response | AsyncIncoming | AsyncPlainIncoming:
     """Send a request, whose `body` may be there already, up to the response's headers."""
     if not is_watched(request.extensions):
         try:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection: h11, and a stream to speak it over.
+"""HTTP/1.1 on one connection: a stream to speak it over, and h11 for all but the plainest answers.
 
 Everything that is out of the ordinary httpcore does: what is traced or logged, and what `compose`
 leaves to it. For the rest its locks, traces and generators cost half as much as h11 itself.
@@ -15,6 +15,8 @@ import httpcore
 
 from .addressing import RawHeaders
 from .async_connecting import AsyncStream
+from .async_plain import AsyncPlainIncoming
+from .plain import plain_head
 
 __all__ = ["AsyncHTTP11", "AsyncIncoming", "is_watched"]
 
@@ -23,6 +25,7 @@ logger = logging.getLogger("httpcore.http11")
 # As httpcore has them.
 _MOST_BYTES = 64 * 1024
 _MOST_HEAD = 100 * 1024
+_NO_ANSWER = "Server disconnected without sending a response."
 _END = h11.EndOfMessage()
 
 
@@ -52,7 +55,7 @@ class AsyncHTTP11:
         data: bytes,
         parts: AsyncIterator[bytes] | None,
         timeouts: dict[str, float | None],
-    ) -> AsyncIncoming:
+    ) -> AsyncIncoming | AsyncPlainIncoming:
         """Send a request as `compose` made it, and the parts of its body that are still to come,
         up to the response's headers.
 
@@ -62,14 +65,24 @@ class AsyncHTTP11:
         http, stream = self._h11, self._stream
         timeout = timeouts.get("write")
         self._idle = False
-        http.send(told)
         await stream.write(data, timeout)
         if parts is not None:
+            http.send(told)
             async for part in parts:
                 await stream.write(http.send(h11.Data(data=part)), timeout)
-        http.send(_END)
+            http.send(_END)
         timeout = timeouts.get("read")
-        await self._read(timeout)
+        data = await stream.read(_MOST_BYTES, timeout)
+        if not data:
+            raise httpcore.RemoteProtocolError(_NO_ANSWER)
+        if parts is None:
+            head = plain_head(data) if told.method != b"HEAD" else None
+            if head is not None:
+                return AsyncPlainIncoming(stream, head, data[head.size :], timeout, self._over)
+            # It needs h11's eye: now h11 has to know the question, too.
+            http.send(told)
+            http.send(_END)
+        http.receive_data(data)
         while True:
             event = await self.receive(timeout)
             if type(event) is h11.Response:
@@ -89,14 +102,19 @@ class AsyncHTTP11:
     async def _read(self, timeout: float | None) -> None:
         data = await self._stream.read(_MOST_BYTES, timeout)
         if not data and self._h11.their_state is h11.SEND_RESPONSE:
-            raise httpcore.RemoteProtocolError("Server disconnected without sending a response.")
+            raise httpcore.RemoteProtocolError(_NO_ANSWER)
         self._h11.receive_data(data)
 
     def finish(self) -> None:
         """The answer is read, or wanted no more: ready for the next request, or closed."""
         http = self._h11
-        if http.our_state is h11.DONE and http.their_state is h11.DONE:
+        whole = http.our_state is h11.DONE and http.their_state is h11.DONE
+        if whole:
             http.start_next_cycle()
+        self._over(whole)
+
+    def _over(self, whole: bool) -> None:
+        if whole:
             self._idle = True
         else:
             self.close()

@@ -21,6 +21,7 @@ from .async_connecting import (
     wind_up,
 )
 from .async_http11 import AsyncIncoming, is_watched
+from .async_plain import AsyncPlainIncoming
 from .async_room import AsyncConnection, AsyncRoom, AsyncStack, open_rooms
 from .forking import forget_after_fork
 from .head import compose
@@ -40,7 +41,7 @@ class AsyncAnswer:
         room: AsyncRoom,
         stack: AsyncStack,
         connection: AsyncConnection,
-        response: httpcore.Response | AsyncIncoming,
+        response: httpcore.Response | AsyncIncoming | AsyncPlainIncoming,
     ) -> None:
         self._owner = owner
         self._room = room
@@ -89,7 +90,7 @@ async def _exchange(
     request: Outgoing,
     body: bytes | None,
     timeouts: dict[str, float | None],
-) -> httpcore.Response | AsyncIncoming:
+) -> httpcore.Response | AsyncIncoming | AsyncPlainIncoming:
     """Send a request, whose `body` may be there already, up to the response's headers."""
     if not is_watched(request.extensions):
         try:

@@ -25,6 +25,7 @@ from .sync_connecting import (
     wind_up,
 )
 from .sync_http11 import SyncIncoming, is_watched
+from .sync_plain import SyncPlainIncoming
 from .sync_room import SyncConnection, SyncRoom, SyncStack, open_rooms
 
 __all__ = ["SyncAnswer", "SyncWire"]
@@ -41,7 +42,7 @@ class SyncAnswer:
         room: SyncRoom,
         stack: SyncStack,
         connection: SyncConnection,
-        response: httpcore.Response | SyncIncoming,
+        response: httpcore.Response | SyncIncoming | SyncPlainIncoming,
     ) -> None:
         self._owner = owner
         self._room = room
@@ -90,7 +91,7 @@ def _exchange(
     request: Outgoing,
     body: bytes | None,
     timeouts: dict[str, float | None],
-) -> httpcore.Response | SyncIncoming:
+) -> httpcore.Response | SyncIncoming | SyncPlainIncoming:
     """Send a request, whose `body` may be there already, up to the response's headers."""
     if not is_watched(request.extensions):
         try:
