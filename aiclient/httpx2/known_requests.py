@@ -8,8 +8,9 @@ builds the first of each sort, and the others are made after it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import httpx2
 
@@ -18,10 +19,21 @@ __all__ = ["KnownRequests"]
 AnyClient: TypeAlias = httpx2.Client | httpx2.AsyncClient
 _MOST_KNOWN = 256
 # By these a request is recognised, or they are set anew in each.
-_UNDERSTOOD = frozenset({"content", "headers", "timeout", "extensions"})
+_UNDERSTOOD = frozenset({"content", "json", "headers", "timeout", "extensions"})
 # With these it is httpx2's business, unless they are None.
-_LEFT_TO_HTTPX = frozenset({"data", "files", "json", "params", "cookies"})
+_LEFT_TO_HTTPX = frozenset({"data", "files", "params", "cookies"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_JSON = (b"Content-Type", b"application/json")
+# As httpx2 has it, which makes an encoder for each body.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+class _Known(NamedTuple):
+    """All of a request but its body, and the header of its length, which stands before `last`."""
+
+    url: httpx2.URL
+    headers: httpx2.Headers
+    last: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class _Memory:
@@ -32,7 +44,7 @@ class _Memory:
         self.headers = headers
         # What has been asked for, and what it came to: a URL, or all of a request but its body.
         self.urls: dict[str, httpx2.URL] = {}
-        self.requests: dict[object, tuple[httpx2.URL, httpx2.Headers]] = {}
+        self.requests: dict[object, _Known] = {}
 
 
 class KnownRequests:
@@ -53,18 +65,19 @@ class KnownRequests:
         if type(url) is not str:
             return build(method, url, **options)
         memory = self._remembered(client)
-        key = _key_of(client, method, url, options)
+        body = _body_of(options)
+        key = _key_of(client, method, url, body, options) if body is not None else None
         known = memory.requests.get(key) if key is not None else None
         if known is not None:
-            return _like(known, client, method, options)
+            return _like(known, client, method, body or b"", options)
         seen = memory.urls.get(url)
         request = build(method, url if seen is None else seen, **options)
         # With parameters it is another URL, and they change from call to call.
         if options.get("params") is None and not client.params:
             _learn(memory.urls, url, request.url)
-            headers = _without_length(request, client, options) if key is not None else None
-            if headers is not None:
-                _learn(memory.requests, key, (request.url, headers))
+            made = _without_body(request, client, body, options) if key is not None else None
+            if made is not None:
+                _learn(memory.requests, key, made)
         return request
 
     def _remembered(self, client: AnyClient) -> _Memory:
@@ -81,13 +94,27 @@ def _learn(known: dict[Any, Any], key: object, value: object) -> None:
     known[key] = value
 
 
-def _key_of(client: AnyClient, method: str, url: str, options: dict[str, Any]) -> object:
-    """What a request with a body of bytes is known by; None for one that httpx2 has to build."""
+def _body_of(options: dict[str, Any]) -> bytes | None:
+    """The body as bytes; None where it is httpx2's business to make it, or to say what is wrong."""
+    content, value = options.get("content"), options.get("json")
+    if value is None:
+        return content if type(content) is bytes else b"" if content is None else None
+    if content is not None:
+        return None
+    try:
+        return _encode(value).encode("utf-8")
+    except Exception:
+        return None
+
+
+def _key_of(
+    client: AnyClient, method: str, url: str, body: bytes | None, options: dict[str, Any]
+) -> object:
+    """What a request is known by; None for one that httpx2 has to build."""
     for name, value in options.items():
         if name not in _UNDERSTOOD and (value is not None or name not in _LEFT_TO_HTTPX):
             return None
-    content = options.get("content")
-    if not (content is None or type(content) is bytes) or client.params or client.cookies:
+    if client.params or client.cookies:
         return None
     headers = options.get("headers")
     kind = type(headers)
@@ -101,7 +128,7 @@ def _key_of(client: AnyClient, method: str, url: str, options: dict[str, Any]) -
         pairs = tuple(headers.raw)
     else:
         return None
-    key = (method, url, bool(content), pairs)
+    key = (method, url, bool(body), options.get("json") is None, pairs)
     try:
         hash(key)
     except TypeError:
@@ -109,30 +136,32 @@ def _key_of(client: AnyClient, method: str, url: str, options: dict[str, Any]) -
     return key
 
 
-def _without_length(
-    request: httpx2.Request, client: AnyClient, options: dict[str, Any]
-) -> httpx2.Headers | None:
-    """A request's headers as they are before its length is added; None if that is not to be had."""
+def _without_body(
+    request: httpx2.Request, client: AnyClient, body: bytes | None, options: dict[str, Any]
+) -> _Known | None:
+    """What is known of a request; None if its body, or where its length stands, is not as it was
+    thought to be.
+    """
     raw = request.headers.raw
-    if not options.get("content"):
-        return httpx2.Headers(raw)
-    given = [*client.headers.raw, *httpx2.Headers(options.get("headers")).raw]
-    if any(name.lower() in _FRAMING for name, _ in given):
-        return None  # the caller's own word stands
-    if raw[-1] != (b"Content-Length", b"%d" % len(request.content)):
+    if request.content != body:
         return None
-    return httpx2.Headers(raw[:-1])
+    if not body:
+        return _Known(request.url, httpx2.Headers(raw))
+    given = [*client.headers.raw, *httpx2.Headers(options.get("headers")).raw]
+    names = {name.lower() for name, _ in given}
+    if not names.isdisjoint(_FRAMING):
+        return None  # the caller's own word stands
+    last = (_JSON,) if options.get("json") is not None and b"content-type" not in names else ()
+    end = len(raw) - 1 - len(last)
+    if raw[end:] != [(b"Content-Length", b"%d" % len(body)), *last]:
+        return None
+    return _Known(request.url, httpx2.Headers(raw[:end]), last)
 
 
 def _like(
-    known: tuple[httpx2.URL, httpx2.Headers],
-    client: AnyClient,
-    method: str,
-    options: dict[str, Any],
+    known: _Known, client: AnyClient, method: str, body: bytes, options: dict[str, Any]
 ) -> httpx2.Request:
     """A request like a known one, with a body, a timeout and extensions of its own."""
-    url, headers = known
-    body = options.get("content") or b""
     extensions = options.get("extensions") or {}
     if "timeout" not in extensions:
         timeout = options.get("timeout", httpx2.USE_CLIENT_DEFAULT)
@@ -141,9 +170,16 @@ def _like(
         elif type(timeout) is not httpx2.Timeout:
             timeout = httpx2.Timeout(timeout)
         extensions = {**extensions, "timeout": timeout.as_dict()}
-    stream = httpx2.ByteStream(body)
-    request = httpx2.Request(method, url, headers=headers, stream=stream, extensions=extensions)
+    request = httpx2.Request(
+        method,
+        known.url,
+        headers=known.headers,
+        stream=httpx2.ByteStream(body),
+        extensions=extensions,
+    )
     if body:
         request.headers["Content-Length"] = str(len(body))
+        for name, value in known.last:
+            request.headers[name.decode("ascii")] = value.decode("ascii")
     request.read()
     return request

@@ -43,6 +43,13 @@ SORTS: list[dict[str, Any]] = [
     {"content": BODY, "params": {"page": 2}},
     {"content": BODY, "cookies": {"c": "1"}},
     {"json": {"a": 1}},
+    {"json": {"\xe4": [1.5, None, True, "\u2028"]}, "headers": MANY, "content": None},
+    {"json": {"a": 1}, "headers": [("content-type", "application/vnd.a+json")]},
+    {"json": {"a": 1}, "headers": [("Content-Length", "7")]},
+    {"json": {"a": 1}, "content": BODY},
+    {"json": {"a": 1}, "data": {"b": "2"}},
+    {"json": 0},
+    {"json": ""},
     {"data": {"a": 1}},
     {"files": {"a": b"1"}, "headers": [("Content-Type", "multipart/form-data; boundary=b")]},
     {"content": (part for part in [b"x"])},
@@ -77,11 +84,12 @@ def described(request: httpx.Request) -> dict[str, Any]:
 
 def assert_alike(ours: Any, theirs: Any, method: str, url: Any, options: dict[str, Any]) -> None:
     """Several times, with bodies of several lengths."""
-    lengths = (3, 1, 2) if type(options.get("content")) is bytes and options["content"] else (1,)
-    for length in lengths:
+    for length in (3, 1, 2):
         given = dict(options)
-        if len(lengths) > 1:
+        if type(options.get("content")) is bytes and options["content"]:
             given["content"] = BODY * length
+        elif "json" in options:
+            given["json"] = [options["json"]] * length
         mine = ours.build_request(method, url, **given)
         assert described(mine) == described(theirs.build_request(method, url, **given))
         assert type(mine) is httpx.Request
@@ -142,12 +150,16 @@ def test_what_is_done_to_one_request_is_not_seen_in_the_next() -> None:
         ({"headers": [("x-a", 5)]}, TypeError),
         ({"content": 5}, TypeError),
         ({"content": BODY, "nothing": None}, TypeError),
+        ({"json": {b"a"}}, TypeError),
+        ({"json": float("nan")}, ValueError),
+        ({"json": "\ud800"}, UnicodeEncodeError),
     ],
 )
 def test_errors_are_httpxs(options: dict[str, Any], error: type[Exception]) -> None:
     """Also after a good request."""
     ours, theirs = pair("sync")
     ours.build_request("POST", "/chat", content=BODY)
+    ours.build_request("POST", "/chat", json={})
     for client in (ours, theirs, ours):
         with pytest.raises(error):
             client.build_request("POST", "/chat", **options)
