@@ -16,6 +16,7 @@ from .errors import ConfigurationError
 from .health_check import HealthCheck
 from .settings import BreakerPolicy, Concurrency, Deadlines, OutlierPolicy, RetryPolicy
 from .transports.async_transport import AsyncBalancedTransport
+from .transports.known_requests import KnownRequests
 from .transports.sync_transport import BalancedTransport
 
 __all__ = ["AsyncClient", "Client"]
@@ -23,7 +24,6 @@ __all__ = ["AsyncClient", "Client"]
 # As the AI SDKs have it: httpx's own 5 s would turn every long answer into a fault and a retry.
 _TIMEOUT = httpx.Timeout(600.0, connect=5.0)
 _POLL_SECONDS = 0.02
-_MOST_KNOWN_URLS = 256
 _BYPASSES = ("proxy", "mounts", "transport")
 _FOR_TRANSPORT = ("verify", "cert", "trust_env", "http1", "http2", "limits")
 _FOR_HTTPX = frozenset(inspect.signature(httpx.Client.__init__).parameters) - {"self", *_BYPASSES}
@@ -48,39 +48,6 @@ def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         options["trust_env"] = transport["trust_env"]
     options.setdefault("timeout", _TIMEOUT)
     return transport, options
-
-
-class _KnownURLs:
-    """What httpx made of relative URLs: to parse each of them twice is a tenth of a call's cost."""
-
-    def __init__(self) -> None:
-        self._base: httpx.URL | None = None
-        self._known: dict[str, httpx.URL] = {}
-
-    def build(
-        self,
-        build: Callable[..., httpx.Request],
-        client: httpx.Client | httpx.AsyncClient,
-        method: str,
-        url: httpx.URL | str,
-        options: dict[str, Any],
-    ) -> httpx.Request:
-        """The request that `build` makes, with a URL it knows already instead of a new one."""
-        if type(url) is not str:
-            return build(method, url, **options)
-        if self._base is not client.base_url:
-            self._base, self._known = client.base_url, {}
-        known = self._known
-        seen = known.get(url)
-        if seen is not None:
-            return build(method, seen, **options)
-        request = build(method, url, **options)
-        # With parameters it is another URL, and they change from call to call.
-        if options.get("params") is None and not client.params:
-            if len(known) >= _MOST_KNOWN_URLS:
-                known.clear()
-            known[url] = request.url
-        return request
 
 
 class _Cookies(httpx.Cookies):
@@ -142,7 +109,7 @@ class Client(httpx.Client):
             transport_factory=transport_factory,
             **for_transport,
         )
-        self._urls = _KnownURLs()
+        self._requests = KnownRequests()
         if not for_client.get("base_url"):
             for_client["base_url"] = self.balancer.service
         super().__init__(transport=self._balanced, **for_client)
@@ -150,7 +117,7 @@ class Client(httpx.Client):
 
     def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
         """As httpx does, and its arguments."""
-        return self._urls.build(super().build_request, self, method, url, options)
+        return self._requests.build(super().build_request, self, method, url, options)
 
     @property
     def balancer(self) -> Balancer:
@@ -219,7 +186,7 @@ class AsyncClient(httpx.AsyncClient):
             transport_factory=transport_factory,
             **for_transport,
         )
-        self._urls = _KnownURLs()
+        self._requests = KnownRequests()
         if not for_client.get("base_url"):
             for_client["base_url"] = self.balancer.service
         super().__init__(transport=self._balanced, **for_client)
@@ -227,7 +194,7 @@ class AsyncClient(httpx.AsyncClient):
 
     def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
         """As httpx does, and its arguments."""
-        return self._urls.build(super().build_request, self, method, url, options)
+        return self._requests.build(super().build_request, self, method, url, options)
 
     @property
     def balancer(self) -> Balancer:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from typing import Any, cast
 
+import h11
 import httpcore2
 
 from ..core.attempt import Attempt
@@ -21,7 +22,10 @@ from ..wire.async_connecting import (
     wind_up,
 )
 from ..wire.forking import forget_after_fork
+from ..wire.head import compose
 from ..wire.options import Journey, WireOptions
+from .async_http11 import AsyncIncoming, is_watched
+from .async_plain import AsyncPlainIncoming
 from .async_room import AsyncConnection, AsyncRoom, AsyncStack, open_rooms
 
 __all__ = ["AsyncAnswer", "AsyncWire"]
@@ -38,7 +42,7 @@ class AsyncAnswer:
         room: AsyncRoom,
         stack: AsyncStack,
         connection: AsyncConnection,
-        response: httpcore2.Response,
+        response: httpcore2.Response | AsyncIncoming | AsyncPlainIncoming,
     ) -> None:
         self._owner = owner
         self._room = room
@@ -80,6 +84,25 @@ class AsyncAnswer:
                 owner.give_back(room, stack, connection)
 
             run_there(room.place, drop, connection.stream.abandon)
+
+
+async def _exchange(
+    connection: AsyncConnection,
+    request: Outgoing,
+    body: bytes | None,
+    timeouts: dict[str, float | None],
+) -> httpcore2.Response | AsyncIncoming | AsyncPlainIncoming:
+    """Send a request, whose `body` may be there already, up to the response's headers."""
+    if not is_watched(request.extensions):
+        try:
+            composed = compose(request.method, request.target, request.headers, body)
+        except h11.LocalProtocolError as exc:
+            raise httpcore2.LocalProtocolError(exc) from exc
+        if composed is not None:
+            parts = request.stream if body is None else None
+            return await connection.ours().send(*composed, parts, timeouts)
+    theirs = connection.theirs(request.origin)
+    return await theirs.handle_async_request(cast("Any", request))
 
 
 class AsyncWire:
@@ -144,7 +167,7 @@ class AsyncWire:
                 extensions,
             )
             journey.sent_at = time.monotonic()
-            response = await connection.http.handle_async_request(cast("Any", request))
+            response = await _exchange(connection, request, facts.body, timeouts)
         except BaseException:
             connection.stream.close()
             self.give_back(room, stack, connection)
@@ -187,9 +210,7 @@ class AsyncWire:
         if room.broken_off:
             stream.close()
             raise BalancerError("the client is closed")
-        # Ours has what httpcore2's connection calls, without its base class.
-        http = httpcore2.AsyncHTTP11Connection(origin=stack.origin, stream=cast("Any", stream))
-        return AsyncConnection(http, stream)
+        return AsyncConnection(stream)
 
     def give_back(self, room: AsyncRoom, stack: AsyncStack, connection: AsyncConnection) -> None:
         """The call that held the connection is over: keep it, or close it. Only once."""

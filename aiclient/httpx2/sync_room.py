@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any, cast
 
 import httpcore2
 
@@ -13,6 +14,7 @@ from ..wire.addressing import Address
 from ..wire.options import WireOptions, peer_of
 from ..wire.sync_connecting import SyncStream
 from ..wire.sync_gate import SyncGate
+from .sync_http11 import SyncHTTP11
 
 __all__ = ["SyncConnection", "SyncRoom", "SyncStack", "open_rooms"]
 
@@ -20,20 +22,36 @@ __all__ = ["SyncConnection", "SyncRoom", "SyncStack", "open_rooms"]
 class SyncConnection:
     """A connection that serves one call at a time."""
 
-    __slots__ = ("gone_stale_at", "http", "peer", "stream")
+    __slots__ = ("_http", "_theirs", "gone_stale_at", "peer", "stream")
 
-    def __init__(self, http: httpcore2.HTTP11Connection, stream: SyncStream) -> None:
-        self.http = http
+    def __init__(self, stream: SyncStream) -> None:
+        self._http = SyncHTTP11(stream)
+        # Whoever has sent the last request: ours, or httpcore2's where this is one.
+        self._theirs: httpcore2.HTTP11Connection | None = None
         self.stream = stream
         self.peer = peer_of(stream)
         self.gone_stale_at: float | None = None
+
+    def ours(self) -> SyncHTTP11:
+        """What sends an ordinary request."""
+        self._theirs = None
+        return self._http
+
+    def theirs(self, origin: httpcore2.Origin) -> httpcore2.HTTP11Connection:
+        """What sends any other; between two requests a connection remembers nothing."""
+        # Our stream has what httpcore2's connection calls, without its base class.
+        http = httpcore2.HTTP11Connection(origin=origin, stream=cast("Any", self.stream))
+        self._theirs = http
+        return http
 
     @property
     def reusable(self) -> bool:
         """Whether its answer is over, and nothing came behind it: the next caller must not get
         what was not meant for it.
         """
-        http = self.http
+        http = self._theirs
+        if http is None:
+            return self._http.reusable
         # httpcore2 tells only whether h11 is done, not what h11 has left over.
         return http.is_idle() and not http._h11_state.trailing_data[0]
 

@@ -16,11 +16,13 @@ from ..settings import NO_OPTIONS, CallOptions
 
 __all__ = ["no_node_answer", "open_call", "options_for", "retry_after"]
 
-_MARKS = (b"x-", b"X-")
 _PREFIX = b"x-aiclient-"
 _SDK_RETRIES = b"x-stainless-retry-count"
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 _MOST_RETRY_AFTER = 3600.0
+_MOST_SILENT = 1024
+# Names of headers, as callers write them, that say nothing to a balancer.
+_silent: set[bytes] = set()
 
 
 def options_for(found: list[tuple[bytes, bytes]], extension: object) -> CallOptions:
@@ -88,13 +90,16 @@ def open_call(
     found = []
     resent = False
     for name, value in headers:
-        if name[:2] in _MARKS:
-            name = name.lower()
-            if name.startswith(_PREFIX):
-                found.append((name[len(_PREFIX) :], value))
-            elif name == _SDK_RETRIES:
-                # The caller's SDK says that this is a retry of its own.
-                resent = value.strip() not in (b"", b"0")
+        if name in _silent:
+            continue
+        lower = name.lower()
+        if lower.startswith(_PREFIX):
+            found.append((lower[len(_PREFIX) :], value))
+        elif lower == _SDK_RETRIES:
+            # The caller's SDK says that this is a retry of its own.
+            resent = value.strip() not in (b"", b"0")
+        elif len(_silent) < _MOST_SILENT:
+            _silent.add(name)
     return Call(balancer, facts, options_for(found, extension), resent=resent)
 
 

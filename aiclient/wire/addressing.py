@@ -11,12 +11,29 @@ __all__ = ["Address", "Outgoing", "RawHeaders"]
 
 RawHeaders = list[tuple[bytes, bytes]]
 _OWN_PREFIX = b"x-aiclient-"
+_MOST_NAMES = 256
+
+
+class _Kept(dict[bytes, bool]):
+    """Whether a header of the caller's is sent on, by its name as the caller writes it."""
+
+    def __init__(self, replaced: set[bytes]) -> None:
+        super().__init__()
+        self._replaced = replaced
+
+    def __missing__(self, name: bytes) -> bool:
+        lower = name.lower()
+        kept = lower not in self._replaced and not lower.startswith(_OWN_PREFIX)
+        if len(self) >= _MOST_NAMES:
+            self.clear()
+        self[name] = kept
+        return kept
 
 
 class Address:
     """What replaces the logical service's name in a request to this node."""
 
-    __slots__ = ("_host", "_own", "_replaced", "endpoint", "path", "tls_name")
+    __slots__ = ("_host", "_kept", "_own", "endpoint", "path", "tls_name")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -26,7 +43,7 @@ class Address:
         self._own = [
             (name.encode("ascii"), value.encode("latin-1")) for name, value in endpoint.headers
         ]
-        self._replaced = {b"host", *(name.lower() for name, _ in self._own)}
+        self._kept = _Kept({b"host", *(name.lower() for name, _ in self._own)})
 
     def target(self, path: str) -> bytes:
         """The request target on this node: its own path first."""
@@ -38,15 +55,12 @@ class Address:
         Its own Host and credentials replace the request's; `added` come on top, replacing what
         has their name; `x-aiclient-*` is for the balancer alone and is never sent on.
         """
-        replaced = self._replaced
+        kept = self._kept
+        headers = [pair for pair in given if kept[pair[0]]]
         if added:
-            replaced = replaced | {name.lower() for name, _ in added}
-        headers: RawHeaders = [self._host]
-        for pair in given:
-            name = pair[0].lower()
-            if name not in replaced and not name.startswith(_OWN_PREFIX):
-                headers.append(pair)
-        return headers + self._own + added if self._own else headers + added
+            replaced = {name.lower() for name, _ in added}
+            headers = [pair for pair in headers if pair[0].lower() not in replaced]
+        return [self._host, *headers, *self._own, *added]
 
 
 class Outgoing:
@@ -60,10 +74,10 @@ class Outgoing:
     def __init__(
         self,
         method: str,
-        origin: object,
+        origin: Any,
         target: bytes,
         headers: RawHeaders,
-        stream: object,
+        stream: Any,
         extensions: dict[str, Any],
     ) -> None:
         self.method = method.encode("ascii")

@@ -34,6 +34,7 @@ class AsyncioStream(AsyncCork):
         self._fd = sock.fileno()
         self._reader: asyncio.Future[bytes] | None = None
         self._writer: asyncio.Future[bytes] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._received: bytes | None = None
         self._failed: OSError | None = None
         loop.add_reader(self._fd, self._on_readable)
@@ -82,30 +83,51 @@ class AsyncioStream(AsyncCork):
             return self._checked(data[:max_bytes])
         if self._fd < 0:
             raise ReadError("the connection is closed")
-        if self.watch is None:
-            try:
-                return self._checked(await self._readable(timeout))
-            except TimeoutError:
-                raise ReadTimeout("the node sent nothing in time") from None
-        wait = Wait(timeout, self.watch)
-        while True:
-            try:
-                return self._checked(await self._readable(wait.slice()))
-            except TimeoutError:
-                if wait.over():
-                    raise ReadTimeout("the node sent nothing in time") from None
+        wait = Wait(timeout, self.watch) if self.watch is not None else None
+        try:
+            return self._checked(await self._readable(timeout, wait))
+        except TimeoutError:
+            raise ReadTimeout("the node sent nothing in time") from None
 
     def _checked(self, data: bytes) -> bytes:
         if not data and self._failed is not None:
             raise ReadError(str(self._failed)) from self._failed
         return data
 
-    async def _readable(self, seconds: float | None) -> bytes:
-        reader = self._reader = self._loop.create_future()
+    async def _readable(self, seconds: float | None, wait: Wait | None) -> bytes:
+        reader: asyncio.Future[bytes] = self._loop.create_future()
+        self._reader = reader
         try:
-            return await _within(self._loop, reader, seconds)
+            if wait is not None:
+                self._look_later(reader, wait)
+            elif seconds is not None:
+                self._timer = self._loop.call_later(seconds, _expire, reader)
+            return await reader
         finally:
             self._reader = None
+            del reader  # it holds the exception, which holds this frame
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _look_later(self, reader: asyncio.Future[bytes], wait: Wait) -> None:
+        seconds = wait.slice()
+        if seconds is not None:
+            self._timer = self._loop.call_later(seconds, self._look, reader, wait)
+
+    def _look(self, reader: asyncio.Future[bytes], wait: Wait) -> None:
+        # Here rather than in the task: thousands of calls that wait are looked at again and again,
+        # and to wake each of them for that costs several times the look.
+        if reader.done():
+            return
+        try:
+            if wait.over():
+                reader.set_exception(TimeoutError())
+            else:
+                self._look_later(reader, wait)
+        except Exception as exc:
+            reader.set_exception(exc)
+            del reader  # as above
 
     async def _send(self, buffer: bytes, timeout: float | None) -> None:
         try:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, cast
 
+import h11
 import httpcore
 
 from ..core.attempt import Attempt
@@ -14,6 +15,7 @@ from ..errors import BalancerError
 from ..facts import RequestFacts
 from .addressing import Outgoing, RawHeaders
 from .forking import forget_after_fork
+from .head import compose
 from .options import Journey, WireOptions
 from .sync_connecting import (
     is_over,
@@ -22,6 +24,8 @@ from .sync_connecting import (
     run_there,
     wind_up,
 )
+from .sync_http11 import SyncIncoming, is_watched
+from .sync_plain import SyncPlainIncoming
 from .sync_room import SyncConnection, SyncRoom, SyncStack, open_rooms
 
 __all__ = ["SyncAnswer", "SyncWire"]
@@ -38,7 +42,7 @@ class SyncAnswer:
         room: SyncRoom,
         stack: SyncStack,
         connection: SyncConnection,
-        response: httpcore.Response,
+        response: httpcore.Response | SyncIncoming | SyncPlainIncoming,
     ) -> None:
         self._owner = owner
         self._room = room
@@ -80,6 +84,25 @@ class SyncAnswer:
                 owner.give_back(room, stack, connection)
 
             run_there(room.place, drop, connection.stream.abandon)
+
+
+def _exchange(
+    connection: SyncConnection,
+    request: Outgoing,
+    body: bytes | None,
+    timeouts: dict[str, float | None],
+) -> httpcore.Response | SyncIncoming | SyncPlainIncoming:
+    """Send a request, whose `body` may be there already, up to the response's headers."""
+    if not is_watched(request.extensions):
+        try:
+            composed = compose(request.method, request.target, request.headers, body)
+        except h11.LocalProtocolError as exc:
+            raise httpcore.LocalProtocolError(exc) from exc
+        if composed is not None:
+            parts = request.stream if body is None else None
+            return connection.ours().send(*composed, parts, timeouts)
+    theirs = connection.theirs(request.origin)
+    return theirs.handle_request(cast("Any", request))
 
 
 class SyncWire:
@@ -144,7 +167,7 @@ class SyncWire:
                 extensions,
             )
             journey.sent_at = time.monotonic()
-            response = connection.http.handle_request(cast("Any", request))
+            response = _exchange(connection, request, facts.body, timeouts)
         except BaseException:
             connection.stream.close()
             self.give_back(room, stack, connection)
@@ -187,9 +210,7 @@ class SyncWire:
         if room.broken_off:
             stream.close()
             raise BalancerError("the client is closed")
-        # Ours has what httpcore's connection calls, without its base class.
-        http = httpcore.HTTP11Connection(origin=stack.origin, stream=cast("Any", stream))
-        return SyncConnection(http, stream)
+        return SyncConnection(stream)
 
     def give_back(self, room: SyncRoom, stack: SyncStack, connection: SyncConnection) -> None:
         """The call that held the connection is over: keep it, or close it. Only once."""

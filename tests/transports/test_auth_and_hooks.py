@@ -210,3 +210,32 @@ async def test_a_transport_in_a_plain_httpx_client(fakes: Fakes, flavour: str) -
     await done(client.close() if flavour == "sync" else client.aclose())
     assert not balancer.closed
     assert threading.active_count() < 50
+
+
+async def test_traced_calls_and_others_take_turns(
+    calls: Calls, fakes: Fakes, flavour: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On one connection; and httpcore's own log says what it always said."""
+    steps: list[str] = []
+
+    def trace(name: str, info: Any) -> None:
+        steps.append(name)
+
+    async def trace_later(name: str, info: Any) -> None:
+        trace(name, info)
+
+    node = fakes()
+    caller = calls(node.url)
+    hook = trace if flavour == "sync" else trace_later
+    for turn in range(3):
+        assert (await caller.get(extensions={"trace": hook})).status_code == 200
+        assert steps.count("http11.receive_response_body.complete") == turn + 1
+        plain = await caller.post(content=b"{}")
+        assert (plain.http_version, plain.reason_phrase) == ("HTTP/1.1", "OK")
+        assert plain.extensions["network_stream"].get_extra_info("server_addr")[1] == node.port
+    assert len(steps) == 3 * steps.index("http11.response_closed.complete") + 3
+    with caplog.at_level("DEBUG", logger=httpx.__name__.replace("httpx", "httpcore")):
+        await caller.get()
+    said = [record.message.partition(" ")[0] for record in caplog.records]
+    assert "receive_response_headers.complete" in said
+    assert node.connections == 1

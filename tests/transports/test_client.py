@@ -335,4 +335,5 @@ def test_remembered_urls_are_bounded(build: Callable[..., Any]) -> None:
     client = build([NODE])
     for number in range(1000):
         client.build_request("GET", f"/{number}")
-    assert len(client._urls._known) <= 256
+    assert len(client._requests._memory.urls) <= 256
+    assert len(client._requests._memory.requests) <= 256
