@@ -18,6 +18,7 @@ from .settings import BreakerPolicy, Concurrency, Deadlines, OutlierPolicy, Retr
 from .transports.async_transport import AsyncBalancedTransport
 from .transports.known_requests import KnownRequests
 from .transports.sync_transport import BalancedTransport
+from .transports.whole_bodies import aread_whole, read_whole
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -119,6 +120,15 @@ class Client(httpx.Client):
         """As httpx does, and its arguments."""
         return self._requests.build(super().build_request, self, method, url, options)
 
+    def send(
+        self, request: httpx.Request, *, stream: bool = False, **options: Any
+    ) -> httpx.Response:
+        """As httpx does, and its arguments."""
+        response = super().send(request, stream=True, **options)
+        if not stream:
+            read_whole(response)
+        return response
+
     @property
     def balancer(self) -> Balancer:
         """The balancer that chooses the nodes."""
@@ -195,6 +205,15 @@ class AsyncClient(httpx.AsyncClient):
     def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
         """As httpx does, and its arguments."""
         return self._requests.build(super().build_request, self, method, url, options)
+
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **options: Any
+    ) -> httpx.Response:
+        """As httpx does, and its arguments."""
+        response = await super().send(request, stream=True, **options)
+        if not stream:
+            await aread_whole(response)
+        return response
 
     @property
     def balancer(self) -> Balancer:

@@ -50,6 +50,7 @@ FAMILY = {
     "transports/sync_shell.py": "httpx2/sync_shell.py",
     "transports/async_transport.py": "httpx2/async_transport.py",
     "transports/sync_transport.py": "httpx2/sync_transport.py",
+    "transports/whole_bodies.py": "httpx2/whole_bodies.py",
     "client.py": "httpx2/client.py",
 }
 # In this order; each a whole word.

@@ -19,6 +19,7 @@ from ..settings import BreakerPolicy, Concurrency, Deadlines, OutlierPolicy, Ret
 from .async_transport import AsyncBalancedTransport
 from .known_requests import KnownRequests
 from .sync_transport import BalancedTransport
+from .whole_bodies import aread_whole, read_whole
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -120,6 +121,15 @@ class Client(httpx2.Client):
         """As httpx2 does, and its arguments."""
         return self._requests.build(super().build_request, self, method, url, options)
 
+    def send(
+        self, request: httpx2.Request, *, stream: bool = False, **options: Any
+    ) -> httpx2.Response:
+        """As httpx2 does, and its arguments."""
+        response = super().send(request, stream=True, **options)
+        if not stream:
+            read_whole(response)
+        return response
+
     @property
     def balancer(self) -> Balancer:
         """The balancer that chooses the nodes."""
@@ -196,6 +206,15 @@ class AsyncClient(httpx2.AsyncClient):
     def build_request(self, method: str, url: httpx2.URL | str, **options: Any) -> httpx2.Request:
         """As httpx2 does, and its arguments."""
         return self._requests.build(super().build_request, self, method, url, options)
+
+    async def send(
+        self, request: httpx2.Request, *, stream: bool = False, **options: Any
+    ) -> httpx2.Response:
+        """As httpx2 does, and its arguments."""
+        response = await super().send(request, stream=True, **options)
+        if not stream:
+            await aread_whole(response)
+        return response
 
     @property
     def balancer(self) -> Balancer:
