@@ -7,9 +7,9 @@
                                                       environment of its own: its interpreter
 
 CPU is this process's own, per successful call; the nodes are another process that costs next to
-nothing. Rounds alternate between the clients; medians are shown, of the ratios those within a round.
-The last ratio is to the SDK alone at 1 in flight, measured in the same rounds. The SDK alone runs over an
-httpx2 client without limits on its connections, and talks to one node; the others to three.
+nothing. Rounds alternate between the clients, and medians are shown; a ratio is one of figures of
+the same round, the last one to the SDK alone at 1 in flight. The SDK alone runs over an httpx2
+client without limits on its connections, and talks to one node; the others to three.
 """
 
 from __future__ import annotations
