@@ -52,8 +52,12 @@ class Slots:
 
     def odds(self, busy: int, now: float) -> float:
         """Log-odds that a node with `busy` calls would not begin with another one."""
-        best = _LEAST
-        for number in range(self.low, busy + 1):
+        known = len(self._levels)
+        if self._fleet is not None:
+            known = max(known, len(self._fleet._levels))
+        # Of more than these nothing is known.
+        best = _PRIOR if max(known, self.low) <= busy else _LEAST
+        for number in range(self.low, min(busy + 1, known)):
             best = max(best, self._both(number, now))
         return best
 
