@@ -6,8 +6,8 @@ end. So for each number of slots one question is kept, as log-odds: is it that m
 - A call that is answered while `n` older ones are still under way proves more than `n`.
 - Else each number gives the moment at which the call would have been begun: when enough of the
   older ones had ended. The time from there to its answer is more like what calls take, or the
-  time from its pick is: the ratio of the two densities is the evidence (a likelihood ratio, with a
-  Laplace density of logarithms, so that one odd call decides nothing).
+  time from its pick is: the ratio of the two densities is the evidence (a likelihood ratio of
+  lognormal densities, bounded: one odd call decides nothing).
 
 Both leave it open what other clients do there. What is known fades, for nodes change.
 """
