@@ -86,7 +86,7 @@ class AsyncHTTP11:
         http.receive_data(data)
         while True:
             event = await self.receive(timeout)
-            if type(event) is h11.Response:
+            if isinstance(event, h11.Response):
                 return AsyncIncoming(self, event, stream, timeout)
 
     async def receive(self, timeout: float | None) -> h11.Event | type[h11.PAUSED]:
@@ -158,7 +158,7 @@ class AsyncIncoming:
                 self._ended = True
                 self._http.close()
                 raise
-            if type(event) is h11.Data:
+            if isinstance(event, h11.Data):
                 return bytes(event.data)
             self._ended = True
         raise StopAsyncIteration
