@@ -193,6 +193,7 @@ class Balancer(BalancerCore):
             lines.append(f"no nodes yet from {nodes.discovery.source}")
         state = "closed " if self.closed else "PANIC " if self.panic else ""
         head = f"{state}{self.picker!r} in_flight={self.in_flight}"
+        head += f" waiting={nodes.waiting}" if nodes.waiting else ""
         return f"<Balancer {head}: {'; '.join(lines)}>"
 
 

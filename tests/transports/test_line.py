@@ -112,6 +112,7 @@ async def test_cancelled_while_it_waits(calls: Calls, fakes: Fakes, flavour: str
             for _ in range(3):
                 group.start_soon(caller.post)
             await eventually(lambda: caller.balancer.snapshot().waiting == 3)
+            assert " in_flight=1 waiting=3:" in repr(caller.balancer)
             group.cancel_scope.cancel()
         assert caller.balancer.snapshot().waiting == 0
         assert in_flight(caller.balancer) == 1
