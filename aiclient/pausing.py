@@ -40,7 +40,7 @@ async def async_pause(call: Call, step: Ticket | float) -> None:
 
     try:
         if isinstance(step, Ticket):
-            await _wait_async(step)
+            await _wait_async(call, step)
         else:
             await anyio.sleep(step)
     except BaseException:
@@ -48,17 +48,14 @@ async def async_pause(call: Call, step: Ticket | float) -> None:
         raise
 
 
-async def _wait_async(ticket: Ticket) -> None:
+async def _wait_async(call: Call, ticket: Ticket) -> None:
     import anyio
 
     woken = anyio.Event()
     place = place_of_work()
-    ticket.wake = lambda: run_there(place, woken.set, _nothing)
+    # Where the event loop has ended without a word, nobody will ever use what is held for it.
+    ticket.wake = lambda: run_there(place, woken.set, call.give_up)
     if ticket.attempt is None:
         with anyio.move_on_after(ticket.patience()):
             await woken.wait()
     ticket.wake = None
-
-
-def _nothing() -> None:
-    pass

@@ -31,6 +31,7 @@ class BalancerCore(Engine):
         now = self.clock()
         with self._lock:
             joined, left = self._fleet.update(wanted, now)
+            self._serve(now)
             detail = f"{len(self._fleet.members)} nodes: {joined} joined, {left} left"
             self._fleet.tell(EventKind.UPDATE, now, None, detail)
         self._deliver()
@@ -51,6 +52,7 @@ class BalancerCore(Engine):
             self._fleet.review(found, now)
             self._fleet.tell(EventKind.DRAINED, now, found, f"{found.in_flight} calls to end")
             self._fleet.check_panic(now)
+            self._serve(now)
         self._deliver()
 
     def eject(self, node: str | Endpoint, seconds: float) -> None:
@@ -70,6 +72,7 @@ class BalancerCore(Engine):
             self._fleet.review(found, now)
             self._fleet.tell(EventKind.EJECTED, now, found, f"by hand, for {seconds:g} s")
             self._fleet.check_panic(now)
+            self._serve(now)
         self._deliver()
 
     def restore(self, node: str | Endpoint) -> None:
@@ -88,6 +91,7 @@ class BalancerCore(Engine):
             self._fleet.close(found, now, "restored by hand")
             found.ramp_from = None
             self._fleet.review(found, now)
+            self._serve(now)
         self._deliver()
 
     def checked(self, endpoint: Endpoint, problem: str, began: float) -> bool:

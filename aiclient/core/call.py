@@ -37,6 +37,7 @@ class Call:
     __slots__ = (
         "_moved",
         "_odd",
+        "_owed",
         "_ticket",
         "_waited",
         "attempts",
@@ -95,6 +96,8 @@ class Call:
         # Bytes of the answer to hold back until it is whole; 0: hand it over as it comes.
         self.hold = 0
         self._waited = 0.0
+        # A permit that has been taken, and not become an attempt yet.
+        self._owed = False
         # Its place in the line, while it waits there.
         self._ticket: Ticket | None = None
         self._odd: Attempt | None = None
@@ -112,10 +115,12 @@ class Call:
             DeadlineExceeded: its deadline passes before one could.
             ConfigurationError: it is pinned to a node that does not exist.
         """
-        if self.resent and not self.balancer.withdraw():
-            self.resent = False  # there is no permit to give back
-            self.most_attempts = 1
-        step = self._next()
+        if self.resent:
+            self._owed = self.balancer.withdraw()
+            if not self._owed:
+                self.resent = False  # there is no permit to give back
+                self.most_attempts = 1
+        step = self._next_or_give_back()
         if step is None:
             raise DeadlineExceeded("no node could take the call before its deadline")
         return step
@@ -130,12 +135,26 @@ class Call:
         if step is None:
             if not self.attempts:
                 raise DeadlineExceeded("no node could take the call before its deadline")
-            self.balancer.give_back()
         return step
+
+    def _next_or_give_back(self, *, patient: bool = True) -> Step:
+        """What comes next; a permit that is not used for it serves another call."""
+        step: Step = None
+        try:
+            step = self._next(patient=patient)
+        finally:
+            if step is None:
+                self._give_back()
+        return step
+
+    def _give_back(self) -> None:
+        if self._owed:
+            self._owed = False
+            self.balancer.give_back()
 
     def _again(self) -> Step:
         self.may_repeat = True
-        return self._next()
+        return self._next_or_give_back()
 
     def _from_line(self) -> Step:
         assert self._ticket is not None
@@ -143,13 +162,14 @@ class Call:
         if isinstance(found, Ticket):
             return found
         self._ticket = None
-        return self._made(found) if found is not None else self._next(patient=False)
+        return self._made(found) if found is not None else self._next_or_give_back(patient=False)
 
     def give_up(self) -> None:
         """It waits no longer: whoever made it has been cancelled."""
         if self._ticket is not None:
             ticket, self._ticket = self._ticket, None
             self.balancer.leave(ticket)
+        self._give_back()
 
     def _next(self, *, patient: bool = True) -> Step:
         if self.deadline_at < math.inf and self.balancer.clock() >= self.deadline_at:
@@ -189,6 +209,7 @@ class Call:
         return self._waited + seconds <= self.policy.max_wait
 
     def _made(self, attempt: Attempt) -> Attempt:
+        self._owed = False
         self.attempts.append(attempt)
         self.tried.append(attempt.node)
         attempt.number = len(self.attempts)
@@ -311,11 +332,9 @@ class Call:
     def _retry(self, reason: str) -> Step:
         if not self.balancer.withdraw():
             return None
+        self._owed = True
         self.reason = reason
-        step = self._next()
-        if step is None:
-            self.balancer.give_back()
-        return step
+        return self._next_or_give_back()
 
     def holding(self, status: int, headers: RawHeaders) -> Hold:
         """How much of this answer to read before it is the caller's."""

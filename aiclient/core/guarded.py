@@ -126,8 +126,9 @@ class Guarded:
             with self._lock:
                 served, self._served = self._served, []
             for ticket in served:
-                if ticket.wake is not None:
-                    ticket.wake()
+                wake = ticket.wake  # once: who waits may be taking it back
+                if wake is not None:
+                    wake()
         while self._fleet.events:
             with self._lock:
                 events, self._fleet.events = self._fleet.events, []

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from ..settings import Concurrency
 from .node import Node, NodeSet
 from .pickers import LeastLoad, LeastRequest, Picker, PowerOfTwoChoices, to_look_at
-from .slots import MOST_SLOTS
 
 if TYPE_CHECKING:
     from .attempt import Attempt
@@ -27,12 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "Ticket"]
 
+# At a node with more calls the next one ends so soon that there is nothing to be won.
+_MOST_BUSY = 16
 # Waiting less costs more than it may bring.
 _LEAST_WAIT = 0.002
 # Log-odds below which a node is taken to begin with a call at once.
 _HAS_PLACE = -3.5
 # Waiting calls look again after so many seconds: time alone may have brought a node back.
 _LOOK_AGAIN = 1.0
+_LONG_LINE = 100
 # A node that seems slow is slow with about this probability: so much sooner it is tried again.
 _DOUBT = 5.0
 _CLEARLY_SLOW = 1.5
@@ -46,18 +48,20 @@ class Ticket:
     The call knows its ticket, not the other way round: whoever drops the call drops its hold.
     """
 
-    __slots__ = ("_clock", "attempt", "until", "wake")
+    __slots__ = ("_clock", "_look_again", "attempt", "until", "wake")
 
-    def __init__(self, until: float, clock: Callable[[], float]) -> None:
+    def __init__(self, until: float, ahead: int, clock: Callable[[], float]) -> None:
         self.until = until
         self._clock = clock
+        # All of a long line together look no more often than some of a short one.
+        self._look_again = _LOOK_AGAIN * max(1.0, ahead / _LONG_LINE)
         self.attempt: Attempt | None = None
         # Called once there is something to know, without the lock, by whatever thread that is in.
         self.wake: Callable[[], object] | None = None
 
     def patience(self) -> float:
         """Seconds to wait for `wake` before asking the call to `resume`."""
-        return max(0.0, min(self.until - self._clock(), _LOOK_AGAIN))
+        return max(0.0, min(self.until - self._clock(), self._look_again))
 
     def __repr__(self) -> str:
         if self.attempt is not None:
@@ -75,7 +79,8 @@ class Line:
         self.max_wait = policy.max_wait if policy is not None else 0.0
         self._rng = rng
         # Who picks by something else than load has reasons to want that very node.
-        self._learns = policy is not None and policy.limit is None and isinstance(picker, _BY_LOAD)
+        self._by_load = isinstance(picker, _BY_LOAD)
+        self._learns = policy is not None and policy.limit is None and self._by_load
 
     def takes(self, node: Node) -> bool:
         """Whether the node has a place beyond doubt."""
@@ -92,14 +97,22 @@ class Line:
         call takes, 0 if that is not known; `in_flight`: at all nodes.
         """
         if self.limit is not None:
-            seen = to_look_at(others, self._rng)
-            return [other for other in seen if other.in_flight < self.limit] or self.max_wait
+            free = self._below_limit(to_look_at(others, self._rng))
+            # What some at random do not show, all of them may.
+            free = free or self._below_limit(others.nodes)
+            return self._quick_ones(free, in_flight, now) or self.max_wait
         if not call.watched:
             return [node]
         seconds = self._worth_waiting(node, len(others), typical, now)
         if not seconds:
             return [node]
-        return self._with_places(others, in_flight, now) or seconds
+        seen = to_look_at(others, self._rng)
+        free = [other for other in seen if self._has_place(other, now)]
+        return self._quick_ones(free, in_flight, now) or seconds
+
+    def _below_limit(self, nodes: list[Node]) -> list[Node]:
+        limit = self.limit or 0
+        return [node for node in nodes if node.in_flight < limit]
 
     def sends_anyway(self, node: Node, now: float) -> bool:
         """Whether a call that had better wait goes to the node all the same, to see."""
@@ -113,20 +126,18 @@ class Line:
         so it is for as long as the odds are worth.
         """
         busy = node.in_flight
-        if busy < node.slots.low or busy > MOST_SLOTS or peers < 2:
+        if busy < node.slots.low or busy > _MOST_BUSY or peers < 2:
             return 0.0
         gain = typical / busy * (1.0 - 1.0 / peers)
         seconds = min(typical, math.exp(node.slots.odds(busy, now)) * gain)
         return seconds if seconds >= _LEAST_WAIT else 0.0
 
-    def _with_places(self, others: NodeSet, in_flight: int, now: float) -> list[Node]:
+    def _quick_ones(self, free: list[Node], in_flight: int, now: float) -> list[Node]:
+        if not self._by_load:
+            return free
         # What waiting costs, as a part of what a call takes: all that is in flight ends meanwhile.
         cost = (len(self.waiting) + 1) / max(1, in_flight)
-        return [
-            node
-            for node in to_look_at(others, self._rng)
-            if self._has_place(node, now) and self._is_quick_enough(node, cost, now)
-        ]
+        return [node for node in free if self._is_quick_enough(node, cost, now)]
 
     @staticmethod
     def _has_place(node: Node, now: float) -> bool:
@@ -135,7 +146,7 @@ class Line:
             return False
         if busy < node.slots.low:
             return True
-        return busy <= MOST_SLOTS and node.slots.odds(busy, now) < _HAS_PLACE
+        return busy <= _MOST_BUSY and node.slots.odds(busy, now) < _HAS_PLACE
 
     @staticmethod
     def _is_quick_enough(node: Node, cost: float, now: float) -> bool:

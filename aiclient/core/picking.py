@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from ..errors import BalancerError, Overloaded
@@ -20,6 +21,9 @@ _PROBE_SECONDS = 30.0
 _MOST_KINDS = 4096
 # The reasons for which a node must take a call although it has no place for it.
 _AT_ONCE = ("probe", "pinned")
+# Of the line: how many are looked at when a place may have become free, and how many of them may
+# find none before the rest is left to the next time.
+_MOST_SERVED, _MOST_PASSED = 64, 4
 
 
 class Picking(Guarded):
@@ -97,7 +101,7 @@ class Picking(Guarded):
             self._check_line(patient, found)
         elif not patient or line.sends_anyway(node, now):
             return self._hold(call, node, why, now)
-        ticket = Ticket(min(now + found, call.deadline_at), self.clock)
+        ticket = Ticket(min(now + found, call.deadline_at), len(line.waiting), self.clock)
         line.waiting[ticket] = call
         return ticket
 
@@ -110,13 +114,25 @@ class Picking(Guarded):
             raise Overloaded(f"{what}, and so many wait as may ({line.most})")
 
     def _admitted(self, call: Call, node: Node, now: float) -> list[Node] | float:
-        others = self._fleet.ready
-        if call.tried or self._fleet.levels:
-            others = self._fleet.candidates(call.tried)
+        fleet = self._fleet
+        others = fleet.ready
+        if self._line.limit is not None and fleet.levels:
+            others = self._first_with_places(call)
+        elif call.tried or fleet.levels:
+            others = fleet.candidates(call.tried)
         baseline = self._baselines.get(call.kind)
         known = baseline is not None and baseline.well_known
         typical = baseline.typical if baseline is not None and known else 0.0
         return self._line.admit(call, node, others, typical, self.in_flight, now)
+
+    def _first_with_places(self, call: Call) -> NodeSet:
+        """Under a limit a level that is full cannot take a call: the next one may."""
+        left = NodeSet()
+        for level in self._fleet.levels.values():
+            left = NodeSet([node for node in level.nodes if node not in call.tried])
+            if any(self._line.takes(node) for node in left.nodes):
+                break
+        return left
 
     def _one_of(self, nodes: list[Node], call: Call, now: float) -> Node:
         node = nodes[0]
@@ -127,25 +143,37 @@ class Picking(Guarded):
         return node
 
     def _serve(self, now: float) -> None:
-        """Hold nodes that have places for those that have waited longest."""
-        line = self._line
-        while line.waiting:
-            ticket, call = next(iter(line.waiting.items()))
+        """Hold nodes that have places for those that have waited longest.
+
+        One that may not go where there is a place, having been there, does not keep the others.
+        """
+        line, passed = self._line, 0
+        for ticket, call in list(itertools.islice(line.waiting.items(), _MOST_SERVED)):
             try:
                 chosen = self._chooser.choose(call, self.in_flight, now)
             except BalancerError:
-                return  # it hears of that when it asks again
-            if not isinstance(chosen, tuple):
+                # Waiting would not help it: it hears of that now.
+                del line.waiting[ticket]
+                self._served.append(ticket)
+                continue
+            held = self._served_by(call, chosen, now) if isinstance(chosen, tuple) else None
+            if held is not None:
+                del line.waiting[ticket]
+                ticket.attempt = held
+                self._served.append(ticket)
+                continue
+            passed += 1
+            if passed >= _MOST_PASSED:
                 return
-            node, why = chosen
-            if not line.takes(node) and why not in _AT_ONCE:
-                found = self._admitted(call, node, now)
-                if not isinstance(found, list):
-                    return
-                node = self._one_of(found, call, now)
-            line.waiting.popitem(last=False)
-            ticket.attempt = self._hold(call, node, why, now)
-            self._served.append(ticket)
+
+    def _served_by(self, call: Call, chosen: tuple[Node, str], now: float) -> Attempt | None:
+        node, why = chosen
+        if not self._line.takes(node) and why not in _AT_ONCE:
+            found = self._admitted(call, node, now)
+            if not isinstance(found, list):
+                return None
+            node = self._one_of(found, call, now)
+        return self._hold(call, node, why, now)
 
     def claim(self, ticket: Ticket) -> Attempt | Ticket | None:
         """The node held for it; itself, if it has to wait on; None: it has waited long enough."""
@@ -163,8 +191,12 @@ class Picking(Guarded):
 
     def leave(self, ticket: Ticket) -> None:
         """Its call has been given up."""
+        now = self.clock()
         with self._lock:
             self._line.waiting.pop(ticket, None)
+            if self._line.waiting:
+                self._serve(now)
+        self._deliver()
         if ticket.attempt is not None:
             ticket.attempt.release("cancelled while it waited for a place")
 
@@ -202,7 +234,10 @@ class Picking(Guarded):
             if not attempt.done and attempt.epoch == self.epoch:
                 attempt.error = "dropped without being closed"
                 self._end(attempt, now)
+        due = self._fleet.next_due <= now
         self._fleet.advance(now)
+        if due and self._line.waiting:
+            self._serve(now)  # somebody may be back
 
     def _end(self, attempt: Attempt, now: float) -> None:
         if attempt.epoch == self.epoch:

@@ -68,7 +68,7 @@ class Settlement:
         log = node.ended
         if len(log) == MOST_SLOTS and log[0][0] > started:
             return ttfb  # of such a long call not all is known that ended meanwhile
-        ends = [at for at, who in log if who < attempt.serial and at >= started]
+        ends = [at for at, who in log if who < attempt.serial and at > started]
         return node.slots.learn(older, attempt.abreast, ends, started, now, attempt.baseline)
 
     def did_well(self, attempt: Attempt, now: float) -> None:

@@ -27,8 +27,11 @@ __all__ = ["MOST_SLOTS", "Slots"]
 MOST_SLOTS = 64
 _PRIOR = -1.5
 _REFUTED = -4.5
-_LEAST, _MOST = -6.0, 3.0
+# Never surer than that: so one call in eight is sent at once, and shows when it is not so.
+_LEAST, _MOST = -6.0, 2.0
 _MEMORY = 600.0
+# Of what such calls take; what is less says nothing. It is much only where slots are few.
+_LEAST_SHIFT = 0.1
 # So many numbers of slots are weighed at once, from the lowest that is not refuted.
 _WEIGHED = 4
 
@@ -84,7 +87,7 @@ class Slots:
         begun, best = picked, 0.0
         for number in range(max(rank, self.low), min(older, self.low + _WEIGHED - 1) + 1):
             began = ends[older - number]
-            if baseline.well_known:
+            if baseline.well_known and began - picked > _LEAST_SHIFT * baseline.typical:
                 evidence = baseline.likelier(now - began, now - picked)
                 for part in parts:
                     part._weigh(number, evidence, now)

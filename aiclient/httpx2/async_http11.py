@@ -16,6 +16,7 @@ import httpcore2
 
 from ..wire.addressing import RawHeaders
 from ..wire.async_connecting import AsyncStream
+from ..wire.failures import ReadError, WriteError
 from ..wire.plain import plain_head
 from .async_plain import AsyncPlainIncoming
 
@@ -67,15 +68,19 @@ class AsyncHTTP11:
         timeout = timeouts.get("write")
         self._idle = False
         await stream.write(data, timeout)
+        broken = None
         if parts is not None:
             http.send(told)
-            async for part in parts:
-                await stream.write(http.send(h11.Data(data=part)), timeout)
-            http.send(_END)
+            broken = await self._upload(parts, timeout)
         timeout = timeouts.get("read")
-        data = await stream.read(_MOST_BYTES, timeout)
+        try:
+            data = await stream.read(_MOST_BYTES, timeout)
+        except ReadError:
+            if broken is not None:
+                raise broken from None
+            raise
         if not data:
-            raise httpcore2.RemoteProtocolError(_NO_ANSWER)
+            raise broken or httpcore2.RemoteProtocolError(_NO_ANSWER)
         if parts is None:
             head = plain_head(data) if told.method != b"HEAD" else None
             if head is not None:
@@ -88,6 +93,20 @@ class AsyncHTTP11:
             event = await self.receive(timeout)
             if isinstance(event, h11.Response):
                 return AsyncIncoming(self, event, stream, timeout)
+
+    async def _upload(
+        self, parts: AsyncIterator[bytes], timeout: float | None
+    ) -> WriteError | None:
+        """Send the body; if the node takes no more of it, it may have answered already: that it is
+        too large, say.
+        """
+        try:
+            async for part in parts:
+                await self._stream.write(self._h11.send(h11.Data(data=part)), timeout)
+        except WriteError as exc:
+            return exc
+        self._h11.send(_END)
+        return None
 
     async def receive(self, timeout: float | None) -> h11.Event | type[h11.PAUSED]:
         """What comes next."""

@@ -22,7 +22,7 @@ from ..wire.async_connecting import (
     wind_up,
 )
 from ..wire.forking import forget_after_fork
-from ..wire.head import compose
+from ..wire.head import Heads
 from ..wire.options import Journey, WireOptions
 from .async_http11 import AsyncIncoming, is_watched
 from .async_plain import AsyncPlainIncoming
@@ -91,11 +91,12 @@ async def _exchange(
     request: Outgoing,
     body: bytes | None,
     timeouts: dict[str, float | None],
+    heads: Heads,
 ) -> httpcore2.Response | AsyncIncoming | AsyncPlainIncoming:
     """Send a request, whose `body` may be there already, up to the response's headers."""
     if not is_watched(request.extensions):
         try:
-            composed = compose(request.method, request.target, request.headers, body)
+            composed = heads.compose(request.method, request.target, request.headers, body)
         except h11.LocalProtocolError as exc:
             raise httpcore2.LocalProtocolError(exc) from exc
         if composed is not None:
@@ -112,6 +113,7 @@ class AsyncWire:
         self._options = options
         self._rooms: dict[object, AsyncRoom] = {}
         self._room: AsyncRoom | None = None
+        self._heads = Heads()
         forget_after_fork(self)
 
     def _enter(self) -> AsyncRoom:
@@ -167,7 +169,7 @@ class AsyncWire:
                 extensions,
             )
             journey.sent_at = time.monotonic()
-            response = await _exchange(connection, request, facts.body, timeouts)
+            response = await _exchange(connection, request, facts.body, timeouts, self._heads)
         except BaseException:
             connection.stream.close()
             self.give_back(room, stack, connection)

@@ -16,6 +16,7 @@ import httpcore
 from .addressing import RawHeaders
 from .async_connecting import AsyncStream
 from .async_plain import AsyncPlainIncoming
+from .failures import ReadError, WriteError
 from .plain import plain_head
 
 __all__ = ["AsyncHTTP11", "AsyncIncoming", "is_watched"]
@@ -66,15 +67,19 @@ class AsyncHTTP11:
         timeout = timeouts.get("write")
         self._idle = False
         await stream.write(data, timeout)
+        broken = None
         if parts is not None:
             http.send(told)
-            async for part in parts:
-                await stream.write(http.send(h11.Data(data=part)), timeout)
-            http.send(_END)
+            broken = await self._upload(parts, timeout)
         timeout = timeouts.get("read")
-        data = await stream.read(_MOST_BYTES, timeout)
+        try:
+            data = await stream.read(_MOST_BYTES, timeout)
+        except ReadError:
+            if broken is not None:
+                raise broken from None
+            raise
         if not data:
-            raise httpcore.RemoteProtocolError(_NO_ANSWER)
+            raise broken or httpcore.RemoteProtocolError(_NO_ANSWER)
         if parts is None:
             head = plain_head(data) if told.method != b"HEAD" else None
             if head is not None:
@@ -87,6 +92,20 @@ class AsyncHTTP11:
             event = await self.receive(timeout)
             if isinstance(event, h11.Response):
                 return AsyncIncoming(self, event, stream, timeout)
+
+    async def _upload(
+        self, parts: AsyncIterator[bytes], timeout: float | None
+    ) -> WriteError | None:
+        """Send the body; if the node takes no more of it, it may have answered already: that it is
+        too large, say.
+        """
+        try:
+            async for part in parts:
+                await self._stream.write(self._h11.send(h11.Data(data=part)), timeout)
+        except WriteError as exc:
+            return exc
+        self._h11.send(_END)
+        return None
 
     async def receive(self, timeout: float | None) -> h11.Event | type[h11.PAUSED]:
         """What comes next."""

@@ -24,7 +24,7 @@ from .async_http11 import AsyncIncoming, is_watched
 from .async_plain import AsyncPlainIncoming
 from .async_room import AsyncConnection, AsyncRoom, AsyncStack, open_rooms
 from .forking import forget_after_fork
-from .head import compose
+from .head import Heads
 from .options import Journey, WireOptions
 
 __all__ = ["AsyncAnswer", "AsyncWire"]
@@ -90,11 +90,12 @@ async def _exchange(
     request: Outgoing,
     body: bytes | None,
     timeouts: dict[str, float | None],
+    heads: Heads,
 ) -> httpcore.Response | AsyncIncoming | AsyncPlainIncoming:
     """Send a request, whose `body` may be there already, up to the response's headers."""
     if not is_watched(request.extensions):
         try:
-            composed = compose(request.method, request.target, request.headers, body)
+            composed = heads.compose(request.method, request.target, request.headers, body)
         except h11.LocalProtocolError as exc:
             raise httpcore.LocalProtocolError(exc) from exc
         if composed is not None:
@@ -111,6 +112,7 @@ class AsyncWire:
         self._options = options
         self._rooms: dict[object, AsyncRoom] = {}
         self._room: AsyncRoom | None = None
+        self._heads = Heads()
         forget_after_fork(self)
 
     def _enter(self) -> AsyncRoom:
@@ -166,7 +168,7 @@ class AsyncWire:
                 extensions,
             )
             journey.sent_at = time.monotonic()
-            response = await _exchange(connection, request, facts.body, timeouts)
+            response = await _exchange(connection, request, facts.body, timeouts, self._heads)
         except BaseException:
             connection.stream.close()
             self.give_back(room, stack, connection)

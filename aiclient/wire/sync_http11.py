@@ -15,6 +15,7 @@ import h11
 import httpcore
 
 from .addressing import RawHeaders
+from .failures import ReadError, WriteError
 from .plain import plain_head
 from .sync_connecting import SyncStream
 from .sync_plain import SyncPlainIncoming
@@ -67,15 +68,19 @@ class SyncHTTP11:
         timeout = timeouts.get("write")
         self._idle = False
         stream.write(data, timeout)
+        broken = None
         if parts is not None:
             http.send(told)
-            for part in parts:
-                stream.write(http.send(h11.Data(data=part)), timeout)
-            http.send(_END)
+            broken = self._upload(parts, timeout)
         timeout = timeouts.get("read")
-        data = stream.read(_MOST_BYTES, timeout)
+        try:
+            data = stream.read(_MOST_BYTES, timeout)
+        except ReadError:
+            if broken is not None:
+                raise broken from None
+            raise
         if not data:
-            raise httpcore.RemoteProtocolError(_NO_ANSWER)
+            raise broken or httpcore.RemoteProtocolError(_NO_ANSWER)
         if parts is None:
             head = plain_head(data) if told.method != b"HEAD" else None
             if head is not None:
@@ -88,6 +93,18 @@ class SyncHTTP11:
             event = self.receive(timeout)
             if isinstance(event, h11.Response):
                 return SyncIncoming(self, event, stream, timeout)
+
+    def _upload(self, parts: Iterator[bytes], timeout: float | None) -> WriteError | None:
+        """Send the body; if the node takes no more of it, it may have answered already: that it is
+        too large, say.
+        """
+        try:
+            for part in parts:
+                self._stream.write(self._h11.send(h11.Data(data=part)), timeout)
+        except WriteError as exc:
+            return exc
+        self._h11.send(_END)
+        return None
 
     def receive(self, timeout: float | None) -> h11.Event | type[h11.PAUSED]:
         """What comes next."""

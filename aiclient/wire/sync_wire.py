@@ -15,7 +15,7 @@ from ..errors import BalancerError
 from ..facts import RequestFacts
 from .addressing import Outgoing, RawHeaders
 from .forking import forget_after_fork
-from .head import compose
+from .head import Heads
 from .options import Journey, WireOptions
 from .sync_connecting import (
     is_over,
@@ -91,11 +91,12 @@ def _exchange(
     request: Outgoing,
     body: bytes | None,
     timeouts: dict[str, float | None],
+    heads: Heads,
 ) -> httpcore.Response | SyncIncoming | SyncPlainIncoming:
     """Send a request, whose `body` may be there already, up to the response's headers."""
     if not is_watched(request.extensions):
         try:
-            composed = compose(request.method, request.target, request.headers, body)
+            composed = heads.compose(request.method, request.target, request.headers, body)
         except h11.LocalProtocolError as exc:
             raise httpcore.LocalProtocolError(exc) from exc
         if composed is not None:
@@ -112,6 +113,7 @@ class SyncWire:
         self._options = options
         self._rooms: dict[object, SyncRoom] = {}
         self._room: SyncRoom | None = None
+        self._heads = Heads()
         forget_after_fork(self)
 
     def _enter(self) -> SyncRoom:
@@ -167,7 +169,7 @@ class SyncWire:
                 extensions,
             )
             journey.sent_at = time.monotonic()
-            response = _exchange(connection, request, facts.body, timeouts)
+            response = _exchange(connection, request, facts.body, timeouts, self._heads)
         except BaseException:
             connection.stream.close()
             self.give_back(room, stack, connection)

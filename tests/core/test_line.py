@@ -10,10 +10,18 @@ from aiclient.core.attempt import Attempt
 from aiclient.core.call import Call
 from aiclient.core.line import Ticket
 from aiclient.core.pickers import LeastLoad, RoundRobin
-from aiclient.errors import BalancerError, ConfigurationError, DeadlineExceeded, Overloaded
+from aiclient.core.verdict import Failure
+from aiclient.errors import (
+    BalancerError,
+    ConfigurationError,
+    DeadlineExceeded,
+    NoNodeAvailable,
+    Overloaded,
+)
+from aiclient.facts import RequestFacts
 from aiclient.settings import NO_OPTIONS, Concurrency, RetryPolicy
 
-from .helpers import Bench, an_attempt
+from .helpers import CHAT, Bench, an_attempt, endpoint
 
 ONE_EACH = Concurrency(limit=1)
 
@@ -171,6 +179,98 @@ def test_leases_wait_under_a_limit() -> None:
     """Whether or not they tell of their first byte."""
     bench, _ = full()
     a_ticket(Call(bench.core, None, NO_OPTIONS, watched=False).begin())
+
+
+def test_one_that_cannot_go_where_there_is_a_place_keeps_nobody() -> None:
+    """A retry waits for the node that it has not been to; those behind it go to the other."""
+    bench, running = full()
+    retried, behind = bench.call(), bench.call()
+    running[0].finish()
+    first = an_attempt(retried.begin())
+    assert first.node.label == "a"
+    keeps = a_ticket(retried.failed(first, Failure.RESET))
+    bench.held = [bench.attempt()]
+    assert bench.held[0].node.label == "a"
+    waiting = a_ticket(behind.begin())
+    bench.held[0].finish()
+    assert keeps.attempt is None
+    assert waiting.attempt is not None
+    assert waiting.attempt.node.label == "a"
+
+
+def test_of_very_many_nodes_the_one_with_a_place_is_found() -> None:
+    """By the call that comes, and by the one that waits."""
+    nodes = [endpoint(f"n{number}") for number in range(300)]
+    bench = Bench(nodes, concurrency=ONE_EACH, picker=LeastLoad())
+    held = [bench.attempt() for _ in range(300)]
+    ticket = a_ticket(bench.call().begin())
+    held[7].finish()
+    assert ticket.attempt is not None
+    assert ticket.attempt.node is held[7].node
+    held[8].finish()
+    assert an_attempt(bench.call().begin()).node is held[8].node
+
+
+def test_the_next_level_is_asked_before_anybody_waits() -> None:
+    """Under a limit a full level cannot take the call."""
+    nodes = [endpoint("a"), endpoint("spare", priority=1)]
+    bench = Bench(nodes, concurrency=ONE_EACH)
+    assert bench.picks(2) == ["a", "spare"]
+    a_ticket(bench.call().begin())
+
+
+def test_who_waits_in_vain_is_told_at_once() -> None:
+    """When the last node is taken away."""
+    bench, _ = full(1)
+    call = bench.call()
+    ticket = a_ticket(call.begin())
+    woken: list[bool] = []
+    ticket.wake = lambda: woken.append(True)
+    bench.core.drain("a")
+    assert woken == [True]
+    with pytest.raises(NoNodeAvailable, match="drained by hand"):
+        call.resume()
+
+
+@pytest.mark.parametrize("verb", ["restore", "update"])
+def test_a_place_without_a_call_ending_is_given_at_once(verb: str) -> None:
+    """Nobody has to look again for that."""
+    bench, running = full()
+    bench.core.drain("b")
+    running[1].finish()
+    ticket = a_ticket(bench.call().begin())
+    if verb == "restore":
+        bench.core.restore("b")
+    else:
+        bench.core.update([endpoint("a"), endpoint("c")])
+    assert ticket.attempt is not None
+
+
+def test_permits_come_back_from_the_line() -> None:
+    """Of an SDK's retries that found no place, and of our own that were given up there."""
+    bench, running = full(1, Concurrency(limit=1, queue=0))
+    for _ in range(30):
+        facts = RequestFacts("POST", CHAT, (), b"{}", True)
+        with pytest.raises(Overloaded):
+            Call(bench.core, facts, NO_OPTIONS, resent=True).begin()
+    assert len(running) == bench.in_flight
+    assert bench.core._budget.left(bench.clock.now) == 20
+    two = Bench(2, concurrency=ONE_EACH)
+    retried, other = two.call(), two.call()
+    first = an_attempt(retried.begin())
+    two.held = [an_attempt(other.begin())]
+    a_ticket(retried.answered(first, 503))
+    assert two.core._budget.left(two.clock.now) == 19
+    retried.give_up()
+    assert two.core._budget.left(two.clock.now) == 20
+
+
+def test_a_long_line_looks_no_more_often_than_a_short_one() -> None:
+    """As a whole: each of a thousand calls looks again every ten seconds."""
+    bench, _ = full()
+    tickets = [a_ticket(bench.call().begin()) for _ in range(1001)]
+    assert tickets[0].patience() == 1.0
+    assert tickets[-1].patience() == 10.0
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -281,3 +283,29 @@ async def test_a_stream_read_to_its_end_frees_its_connection(calls: Calls, fakes
         assert in_flight(caller.balancer) == 0
     await caller.get()
     assert node.connections == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
+@pytest.mark.parametrize("length", [True, False])
+async def test_an_early_answer_ends_the_upload(
+    calls: Calls, scripted: Scripted, length: bool
+) -> None:
+    """A node that has heard enough says so and takes no more: that is its answer, and no fault."""
+
+    def too_large(connection: Connection) -> None:
+        connection.sock.recv(65536)
+        connection.send(
+            b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig"
+        )
+        connection.sock.shutdown(socket.SHUT_WR)
+        time.sleep(0.2)
+
+    caller = calls(scripted(too_large).url)
+    pieces = [bytes(MEGABYTE)] * 20
+    if length:
+        headers = {"content-length": str(20 * MEGABYTE)}
+        response = await caller.post(content=caller.body(*pieces), headers=headers)
+    else:
+        response = await caller.post(files={"file": ("a", io.BytesIO(b"".join(pieces)))})
+    assert (response.status_code, response.content) == (413, b"big")
+    assert [node.failed for node in caller.balancer.snapshot()] == [0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import aiclient
 from aiclient import Concurrency
 from aiclient.testing import FakeNode
 
-from .family import httpx
+from .family import clients, httpx
 from .helpers import CHAT, Caller, eventually, in_flight, nodes_of, tried
 from .nodes import Connection, ScriptedNode, answer
 from .test_limits import many
@@ -158,7 +159,7 @@ async def test_closing_ends_the_wait(calls: Calls, fakes: Fakes) -> None:
 
 async def test_few_slots_are_learnt_over_sockets(calls: Calls, fakes: Fakes) -> None:
     """Without any setting: two nodes that work on one call at a time get no second one."""
-    nodes = nodes_of(*(fakes(slots=1, prefill=0.02) for _ in range(2)))
+    nodes = nodes_of(*(fakes(slots=1, prefill=0.05) for _ in range(2)))
     caller = calls(nodes, picker=aiclient.LeastLoad())
     waited = 0
     for _ in range(20):
@@ -185,3 +186,26 @@ async def most_waiting(caller: Caller, count: int) -> int:
         over.set()
         thread.join()
     return most
+
+
+def test_a_call_whose_event_loop_has_gone_holds_no_place(fakes: Fakes) -> None:
+    """The place that it gets is passed on, whatever keeps its task alive."""
+    balancer = aiclient.Balancer(fakes().url, concurrency=Concurrency(limit=1))
+    lease = balancer.lease()
+    lease.__enter__()
+    client = clients.AsyncClient(balancer)
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> asyncio.Task[object]:
+        task: asyncio.Task[object] = asyncio.ensure_future(client.post(CHAT, json={}))
+        while not balancer.snapshot().waiting:
+            await asyncio.sleep(0.001)
+        return task
+
+    task = loop.run_until_complete(begin())
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    loop.close()
+    lease.__exit__()
+    assert in_flight(balancer) == 0
+    with balancer.lease():
+        pass

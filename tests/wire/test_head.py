@@ -5,12 +5,13 @@ from __future__ import annotations
 import h11
 import pytest
 
-from aiclient.wire import head
 from aiclient.wire.addressing import RawHeaders
-from aiclient.wire.head import compose
+from aiclient.wire.head import Heads
 
 HOST = (b"Host", b"node:8000")
 LENGTH = (b"Content-Length", b"12")
+HEADS = Heads()
+compose = HEADS.compose
 
 
 @pytest.mark.parametrize(
@@ -136,10 +137,20 @@ def test_the_memory_is_bounded() -> None:
     """Values that change with every call, and long ones, do not add up."""
     for number in range(3000):
         compose(b"GET", b"/%d" % number, [HOST], b"")
-        assert len(head._told) <= 1024
+        assert len(HEADS._told) <= 1024
         compose(b"GET", b"/", [HOST, (b"X-Request-Id", b"%d" % number)], b"")
-        assert len(head._lines) <= 1024
+        assert len(HEADS._lines) <= 1024
     compose(b"GET", b"/", [HOST, (b"X-Long", b"x" * 5000)], b"")
-    assert all(len(line) <= 1024 for line in head._lines.values())
+    assert all(len(line) <= 1024 for line in HEADS._lines.values())
     compose(b"GET", b"/" * 5000, [HOST], b"")
-    assert all(len(target) <= 1024 for _, target, _ in head._told)
+    assert all(len(target) <= 1024 for _, target, _ in HEADS._told)
+
+
+def test_what_is_remembered_goes_with_its_client() -> None:
+    """Credentials are among it."""
+    secret = (b"Authorization", b"Bearer sk-secret")
+    mine = Heads()
+    mine.compose(b"GET", b"/v1?key=secret", [HOST, secret], b"")
+    assert mine._lines
+    assert not Heads()._lines
+    assert secret not in HEADS._lines
