@@ -21,6 +21,8 @@ _PROBE_SECONDS = 30.0
 _MOST_KINDS = 4096
 # The reasons for which a node must take a call although it has no place for it.
 _AT_ONCE = ("probe", "pinned")
+# Less than that need not be waited: on a clock that does not move by itself it could take for ever.
+_ABOUT_NOW = 0.001
 # Of the line: how many are looked at when a place may have become free, and how many of them may
 # find none before the rest is left to the next time.
 _MOST_SERVED, _MOST_PASSED = 64, 4
@@ -183,7 +185,7 @@ class Picking(Guarded):
             if ticket.attempt is None and ticket in self._line.waiting:
                 self._serve(now)
             if ticket.attempt is None and ticket in self._line.waiting:
-                if now < ticket.until and not self.closed:
+                if now < ticket.until - _ABOUT_NOW and not self.closed:
                     return ticket
                 del self._line.waiting[ticket]
         self._deliver()
