@@ -182,14 +182,14 @@ class Picking(Guarded):
         now = self.clock()
         with self._lock:
             self._catch_up(now)
-            if ticket.attempt is None and ticket in self._line.waiting:
+            waiting = self._line.waiting
+            if ticket in waiting:
                 self._serve(now)
-            if ticket.attempt is None and ticket in self._line.waiting:
-                if now < ticket.until - _ABOUT_NOW and not self.closed:
-                    return ticket
-                del self._line.waiting[ticket]
-        self._deliver()
-        return ticket.attempt
+            waits_on = ticket in waiting and now < ticket.until - _ABOUT_NOW and not self.closed
+            if not waits_on:
+                waiting.pop(ticket, None)
+        self._deliver()  # others may have been served
+        return ticket if waits_on else ticket.attempt
 
     def leave(self, ticket: Ticket) -> None:
         """Its call has been given up."""

@@ -265,6 +265,22 @@ def test_permits_come_back_from_the_line() -> None:
     assert two.core._budget.left(two.clock.now) == 20
 
 
+def test_who_looks_again_wakes_those_that_are_served_meanwhile() -> None:
+    """Also if there is nothing for him."""
+    bench, running = full()
+    retried, behind = bench.call(), bench.call()
+    running[0].finish()
+    a_ticket(retried.failed(an_attempt(retried.begin()), Failure.RESET))
+    bench.held = [bench.attempt()]
+    ticket = a_ticket(behind.begin())
+    woken: list[bool] = []
+    ticket.wake = lambda: woken.append(True)
+    # Given back by nobody: the next operation finds out.
+    bench.held.clear()
+    assert isinstance(retried.resume(), Ticket)
+    assert woken == [True]
+
+
 def test_a_long_line_looks_no_more_often_than_a_short_one() -> None:
     """As a whole: each of a thousand calls looks again every ten seconds."""
     bench, _ = full()
