@@ -1,7 +1,7 @@
 """What a balanced call of the openai SDK costs, against the SDK alone, in one run.
 
     pip install openai 'aiclient[httpx2]'
-    python benchmarks/sdks.py                         about three minutes
+    python benchmarks/sdks.py                         about four minutes
     python benchmarks/sdks.py --quick                 one short round of each: only whether it runs
     python benchmarks/sdks.py --litellm PYTHON        also LiteLLM's Router, which needs an
                                                       environment of its own: its interpreter
@@ -50,7 +50,7 @@ class Size(NamedTuple):
 
 FULL = {1: Size(15, 300, 300), 64: Size(7, 1500, 800), 512: Size(5, 2500, 1024)}
 QUICK = {1: Size(1, 50, 50), 64: Size(1, 128, 128)}
-FULL_SYNC = {1: FULL[1], 64: Size(7, 1280, 1280), 512: Size(5, 2560, 1024)}
+FULL_SYNC = {1: FULL[1], 64: Size(11, 1280, 1280), 512: Size(5, 2560, 1024)}
 Call = Callable[[], Awaitable[None]]
 
 
@@ -174,9 +174,9 @@ def measure_sync(make: Callable[[], Any], threads: int, calls: int) -> Round:
             for thread in crew:
                 thread.join()
 
-        run(20 // threads + 1)
-        failed.clear()
         each = calls // threads
+        run(max(1, each // 2))  # until its connections are open
+        failed.clear()
         cpu, start = time.process_time(), time.perf_counter()
         run(each)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - start

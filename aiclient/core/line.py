@@ -32,6 +32,8 @@ _MOST_BUSY = 16
 _LEAST_WAIT = 0.002
 # Log-odds below which a node is taken to begin with a call at once.
 _HAS_PLACE = -3.5
+# How late calls awake: the share of one sample, and the seconds in which an estimate is forgotten.
+_LAG_SHARE, _LAG_MEMORY = 0.25, 10.0
 # Waiting calls look again after so many seconds: time alone may have brought a node back.
 _LOOK_AGAIN = 1.0
 _LONG_LINE = 100
@@ -81,6 +83,19 @@ class Line:
         # Who picks by something else than load has reasons to want that very node.
         self._by_load = isinstance(picker, _BY_LOAD)
         self._learns = policy is not None and policy.limit is None and self._by_load
+        # Seconds between what wakes a call and its going on, and when they were found.
+        self._lag, self._lagged_at = 0.0, 0.0
+
+    def awoke(self, ticket: Ticket, now: float) -> None:
+        """A call that waited goes on: at once, or late, where the process is short of CPU time."""
+        held = ticket.attempt
+        late = now - (held.started if held is not None else ticket.until)
+        lag = self._lag_now(now)
+        self._lag = lag + _LAG_SHARE * (max(0.0, late) - lag)
+        self._lagged_at = now
+
+    def _lag_now(self, now: float) -> float:
+        return self._lag * math.exp((self._lagged_at - now) / _LAG_MEMORY) if self._lag else 0.0
 
     def takes(self, node: Node) -> bool:
         """Whether the node has a place beyond doubt."""
@@ -122,13 +137,14 @@ class Line:
         """Seconds that a call may wait for any node's place rather than at this one.
 
         There it would wait for the next of its calls to end, about `typical / in_flight`; here, for
-        that of any node, `1 / peers` of it. If the node would begin at once, all waiting is lost:
-        so it is for as long as the odds are worth.
+        that of any node, `1 / peers` of it, and until it awakes: so long the place lies idle. If
+        the node would begin at once, all waiting is lost: so it is for as long as the odds are
+        worth.
         """
         busy = node.in_flight
         if busy < node.slots.low or busy > _MOST_BUSY or peers < 2:
             return 0.0
-        gain = typical / busy * (1.0 - 1.0 / peers)
+        gain = typical / busy * (1.0 - 1.0 / peers) - self._lag_now(now)
         seconds = min(typical, math.exp(node.slots.odds(busy, now)) * gain)
         return seconds if seconds >= _LEAST_WAIT else 0.0
 

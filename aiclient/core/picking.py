@@ -183,9 +183,12 @@ class Picking(Guarded):
         with self._lock:
             self._catch_up(now)
             waiting = self._line.waiting
+            expired = now >= ticket.until - _ABOUT_NOW
+            if expired or ticket not in waiting:
+                self._line.awoke(ticket, now)
             if ticket in waiting:
                 self._serve(now)
-            waits_on = ticket in waiting and now < ticket.until - _ABOUT_NOW and not self.closed
+            waits_on = ticket in waiting and not expired and not self.closed
             if not waits_on:
                 waiting.pop(ticket, None)
         self._deliver()  # others may have been served

@@ -372,6 +372,25 @@ def test_who_has_waited_long_enough_goes_to_the_best_node() -> None:
     assert attempt.why == "picked"
 
 
+@pytest.mark.parametrize("served", [True, False])
+def test_nobody_waits_where_waking_takes_longer_than_it_brings(served: bool) -> None:
+    """A process short of CPU time would leave the places idle; it may have some again later."""
+    bench = learnt(3.0)
+    call = bench.call()
+    while not isinstance(step := call.begin(), Ticket):
+        an_attempt(step).release("it went all the same")
+        call = bench.call()
+    if served:
+        bench.held.pop().finish()
+    else:
+        bench.clock.advance(step.until - bench.clock.now)
+    bench.clock.advance(5.0)
+    bench.held.append(an_attempt(call.resume()))
+    assert waits(bench) == []
+    bench.clock.advance(60.0)
+    assert len(waits(bench)) >= 30
+
+
 def test_a_picker_that_does_not_balance_by_load_gets_the_node_it_wants() -> None:
     """It has its reasons: a prefix that is there, or a turn."""
     assert waits(learnt(3.0, picker=RoundRobin())) == []
