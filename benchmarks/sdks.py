@@ -9,7 +9,9 @@
 CPU is this process's own, per successful call; the nodes are another process that costs next to
 nothing. Rounds alternate between the clients, and medians are shown; a ratio is one of figures of
 the same round, the last one to the SDK alone at 1 in flight. The SDK alone runs over an httpx2
-client without limits on its connections, and talks to one node; the others to three.
+client without limits on its connections, and talks to one node; the others to three. All threads
+begin at the same moment. Beside them is the SDK over a transport that does the least: what that
+costs, nobody can save who waits in threads.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import contextlib
 import json
 import os
 import platform
+import socket
 import statistics
 import subprocess
 import sys
@@ -32,6 +35,7 @@ from typing import Any, NamedTuple
 MESSAGES: Any = [{"role": "user", "content": "hello " * 50}]
 NODES = 3
 ALONE = "openai, 1 in flight"
+LEAST = "least transport"
 
 
 class Round(NamedTuple):
@@ -81,6 +85,48 @@ async def sdk(nodes: list[str], *, balanced: bool) -> Any:
             await client.chat.completions.create(model="m", messages=MESSAGES)
 
         yield call
+
+
+@contextlib.contextmanager
+def sync_sdk_at_least(nodes: list[str]) -> Any:
+    import httpx2
+    import openai
+
+    with httpx2.Client(transport=httpx2.MockTransport(one_exchange(nodes[0]))) as http:
+        client = openai.OpenAI(
+            base_url=base_url(nodes, True), api_key="k", max_retries=0, http_client=http
+        )
+        yield lambda: client.chat.completions.create(model="m", messages=MESSAGES)
+
+
+def one_exchange(url: str) -> Callable[[Any], Any]:
+    """One send and one receive for each call, over a connection for each thread: as little as can
+    be. Every request is sent as the first one was, and has the first one's headers for an answer.
+    """
+    import httpx2
+
+    from aiclient.wire.held import send_some
+
+    host, port = url.removeprefix("http://").split(":")
+    mine = threading.local()
+    sent: list[bytes] = []
+    headers: list[tuple[bytes, bytes]] = []
+
+    def exchange(request: httpx2.Request) -> httpx2.Response:
+        if not hasattr(mine, "socket"):
+            mine.socket = socket.create_connection((host, int(port)))
+        if not sent:
+            body = request.read()
+            head = b"POST %b HTTP/1.1\r\nhost: llm\r\ncontent-length: %d\r\n\r\n"
+            sent.append(head % (request.url.raw_path, len(body)) + body)
+        send_some(mine.socket, sent[0])
+        head, _, body = mine.socket.recv(65536).partition(b"\r\n\r\n")
+        if not headers:
+            lines = [line.partition(b": ") for line in head.split(b"\r\n")[1:]]
+            headers.extend((name, value) for name, _, value in lines)
+        return httpx2.Response(200, headers=headers, content=body)
+
+    return exchange
 
 
 @contextlib.contextmanager
@@ -158,27 +204,33 @@ async def measure(make: Callable[[], Any], in_flight: int, calls: int) -> Round:
 
 def measure_sync(make: Callable[[], Any], threads: int, calls: int) -> Round:
     failed: list[int] = []
+    each = calls // threads
+    # Threads that are there already, as those of a pool are, and their connections, too.
+    ready = threading.Barrier(threads + 1)
     with make() as call:
 
-        def worker(count: int) -> None:
+        def calling(count: int) -> None:
             for _ in range(count):
                 try:
                     call()
                 except Exception:
                     failed.append(1)
 
-        def run(count: int) -> None:
-            crew = [threading.Thread(target=worker, args=(count,)) for _ in range(threads)]
-            for thread in crew:
-                thread.start()
-            for thread in crew:
-                thread.join()
+        def worker() -> None:
+            calling(max(1, each // 2))
+            ready.wait()
+            ready.wait()
+            calling(each)
 
-        each = calls // threads
-        run(max(1, each // 2))  # until its connections are open
+        crew = [threading.Thread(target=worker) for _ in range(threads)]
+        for thread in crew:
+            thread.start()
+        ready.wait()
         failed.clear()
         cpu, start = time.process_time(), time.perf_counter()
-        run(each)
+        ready.wait()
+        for thread in crew:
+            thread.join()
         cpu, wall = time.process_time() - cpu, time.perf_counter() - start
         return rated(cpu, wall, each * threads, len(failed))
 
@@ -215,6 +267,9 @@ def compare(mode: str, in_flight: int, size: Size, nodes: list[str], python: str
         for name, balanced, at_once, calls in turns:
             taken = one_round(mode, nodes, at_once, calls, balanced=balanced)
             rounds.setdefault(name, []).append(taken)
+        if mode == "sync":
+            taken = measure_sync(lambda: sync_sdk_at_least(nodes), in_flight, size.ours)
+            rounds.setdefault(LEAST, []).append(taken)
         if python and mode == "async" and number < 3:
             taken = routed(python, nodes, in_flight, size.others)
             rounds.setdefault("LiteLLM Router", []).append(taken)
