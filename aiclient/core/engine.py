@@ -114,6 +114,8 @@ class Engine(Picking):
 
     def stalled(self, attempt: Attempt, now: float) -> bool:
         """Whether the node has stalled and the call can and should move to another one."""
+        if not attempt.answered and not self._settlement.silent(attempt, now):
+            return False  # by far the most frequent case
         with self._lock:
             verdict = attempt.epoch == self.epoch and (
                 self._settlement.lost(attempt, now)

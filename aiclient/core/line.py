@@ -158,11 +158,9 @@ class Line:
     @staticmethod
     def _has_place(node: Node, now: float) -> bool:
         busy = node.in_flight
-        if node.ramp_from is not None and busy:
-            return False
-        if busy < node.slots.low:
+        if busy < node.slots.low * node.ramp or not busy:
             return True
-        return busy <= _MOST_BUSY and node.slots.odds(busy, now) < _HAS_PLACE
+        return node.ramp >= 1.0 and busy <= _MOST_BUSY and node.slots.odds(busy, now) < _HAS_PLACE
 
     @staticmethod
     def _is_quick_enough(node: Node, cost: float, now: float) -> bool:

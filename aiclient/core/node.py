@@ -104,6 +104,7 @@ class Node:
         "probe",
         "probe_until",
         "probe_wait_until",
+        "ramp",
         "ramp_from",
         "retry_slow_after",
         "retry_slow_at",
@@ -146,7 +147,9 @@ class Node:
         self.drained = False
         self.gone = False
         self.newcomer = False
+        # The part of its full share that it may have, while it is brought there.
         self.ramp_from: float | None = None
+        self.ramp = 1.0
         self.probe = 0  # the serial of the attempt that decides; 0: none yet
         self.probe_until = 0.0
         self.probe_wait_until = 0.0
@@ -184,13 +187,14 @@ class Node:
         (in flight + 1) / weight * burden(slowness), where slowness is the first-byte time
         relative to the peers', or how late the oldest waiting call is, whichever is worse.
         """
-        ramp = 1.0
+        self.ramp = 1.0
         if self.ramp_from is not None:
-            ramp = max(0.1, (now - self.ramp_from) / slow_start) if slow_start else 1.0
-            if ramp >= 1.0:
-                self.ramp_from, ramp = None, 1.0
+            passed = (now - self.ramp_from) / slow_start if slow_start else 1.0
+            self.ramp = min(1.0, max(0.1, passed))
+            if passed >= 1.0:
+                self.ramp_from = None
         slowness = self.slowed = max(self.slowness.ratio(now), self.late)
-        weight = self.weight * ramp
+        weight = self.weight * self.ramp
         self.factor = burden(slowness) / weight if weight else math.inf
         self.rescore()
 

@@ -34,6 +34,7 @@ class Settlement:
         self._fleet = fleet
         self._budget = budget
         self._policy = policy
+        self._stall_after = policy.stall_after if policy is not None else None
         # Over all kinds of calls.
         self._slowest = Slowest()
         # One more when there were as many first-byte times as there are nodes.
@@ -215,17 +216,12 @@ class Settlement:
         It is silent to everybody, for longer than `_patience_with` allows, while peers answered
         calls of the same kind that started later.
         """
-        policy = self._policy
-        node = attempt.node
-        if policy is None or policy.stall_after is None or attempt.answered or attempt.done:
+        after = self._stall_after
+        if after is None or not self.silent(attempt, now):
             return False
-        known = node.suspect_until or node.breaker.trip is Trip.STALLED
-        if known and node.probe != attempt.serial:  # a probe is there to find out again
+        node, baseline = attempt.node, attempt.baseline
+        if self._known_to_stall(attempt):
             return True
-        baseline = attempt.baseline
-        silence = now - max(node.last_byte_at, attempt.started)
-        if silence < policy.stall_after or silence < _SLOWEST_FACTOR * baseline.slowest:
-            return False  # by far the most frequent case
         peers = min(2, sum(1 for peer in self._fleet.ready.nodes[:3] if peer is not node))
         if not baseline.known or peers < 1:
             return False
@@ -233,10 +229,27 @@ class Settlement:
         # stalled rests on more. Without this a lone call would wait there for its read timeout.
         probe = node.probe == attempt.serial and node.breaker.trip is Trip.STALLED
         answered = probe or baseline.peers_answered_after(node, attempt.started, peers)
-        if not answered or silence < self._patience_with(attempt, policy.stall_after):
+        silence = now - max(node.last_byte_at, attempt.started)
+        if not answered or silence < self._patience_with(attempt, after):
             return False
         self._suspect(attempt, silence, now)
         return True
+
+    def silent(self, attempt: Attempt, now: float) -> bool:
+        """Whether it is worth asking `stalled`: cheap, and does not need the lock."""
+        after = self._stall_after
+        if after is None or attempt.answered or attempt.done:
+            return False
+        silence = now - max(attempt.node.last_byte_at, attempt.started)
+        if silence >= after and silence >= _SLOWEST_FACTOR * attempt.baseline.slowest:
+            return True
+        return self._known_to_stall(attempt)
+
+    @staticmethod
+    def _known_to_stall(attempt: Attempt) -> bool:
+        node = attempt.node
+        known = node.suspect_until or node.breaker.trip is Trip.STALLED
+        return bool(known) and node.probe != attempt.serial  # a probe is there to find out again
 
     def _patience_with(self, attempt: Attempt, stall_after: float) -> float:
         """Seconds of silence that do not mean a stall.

@@ -404,6 +404,21 @@ def test_unwatched_leases_do_not_wait() -> None:
         an_attempt(step).release("not needed")
 
 
+def test_a_node_on_its_way_to_its_full_share_has_a_share_of_its_places() -> None:
+    """Of four places two, after half of the slow start."""
+    bench = learnt(3.0)
+    back = bench.held[0].node
+    back.slots.low = 4
+    back.ramp_from = bench.clock.now - 5.0
+    back.reassess(bench.clock.now, 10.0)
+    bench.held.append(bench.attempt())
+    assert bench.held[-1].node is back
+    assert len(waits(bench)) >= 30
+    back.reassess(bench.clock.now + 5.0, 10.0)
+    bench.held += [bench.attempt() for _ in range(2)]
+    assert back.in_flight == 4
+
+
 def test_a_slow_node_is_no_place_to_go_to() -> None:
     """Not for the sake of the little that the others are waited for."""
     bench = learnt(3.0)
