@@ -32,8 +32,9 @@ nox.options.default_venv_backend = "virtualenv"
 
 # SAFEPATH: `python -m aiclient` in a test's subprocess finds the wheel, not the source tree.
 ENV = {"PYTHONSAFEPATH": "1"}
-# Most of the tests' time is waiting; more processes than that get into each other's way.
-SPREAD = ("pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
+# Most of the tests' time is waiting: that many processes keep two cores busy, and more of them get
+# into each other's way.
+SPREAD = ("pytest", "-n", "4", "--dist", "worksteal")
 # About other programs and about text, not about Python: once is enough.
 ONCE = (
     "tests/acceptance/test_matrix.py",
@@ -148,11 +149,11 @@ def sdks(session: nox.Session, environment: str) -> None:
     session.install(
         "--upgrade",
         *[name + extras.get(name, "") for name in names],
-        *["pytest>=8.4", "pytest-timeout", ".[httpx2]"],
+        *["pytest>=8.4", "pytest-timeout", "pytest-xdist", ".[httpx2]"],
     )
     env = {
         "AICLIENT_SDKS": ",".join(names),  # one that cannot be imported is an error
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # nothing is fetched
         "PYTHONSAFEPATH": "1",
     }
-    session.run("pytest", "tests/sdks", "--timeout=60", *session.posargs, env=env)
+    session.run("pytest", "-n", "2", "tests/sdks", "--timeout=60", *session.posargs, env=env)
