@@ -27,8 +27,8 @@ __all__ = ["MOST_SLOTS", "Slots"]
 MOST_SLOTS = 64
 _PRIOR = -1.5
 _REFUTED = -4.5
-# Never surer than that: so one call in twenty is sent at once, and shows when it is not so.
-_LEAST, _MOST = -6.0, 3.0
+# Never surer than that: so one call in thirteen is sent at once, and shows when it is not so.
+_LEAST, _MOST = -6.0, 2.5
 _MEMORY = 600.0
 # Of what such calls take; what is less says nothing. It is much only where slots are few.
 _LEAST_SHIFT = 0.1
