@@ -114,7 +114,8 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         if self.task is not None:
             self.task.cancel()
-        self._on_lost(self)
+        # Not at once: asyncio closes the socket after this.
+        self._loop.call_soon(self._on_lost, self)
 
     def pause_writing(self) -> None:
         """asyncio: the client does not read fast enough."""
