@@ -88,6 +88,8 @@ class Tally:
         self._scenario = scenario
         self.errors = self.interrupted = self.retries = self.ejections = 0
         self.ended = 0.0
+        # How many calls got their whole answer.
+        self.whole = 0
         self._latency = array("d")
         self._first_byte = array("d")
         self._waiting = array("d")
@@ -105,18 +107,17 @@ class Tally:
 
     def first(self, arrival: Arrival, now: float) -> None:
         """Its caller has the first byte."""
-        self._first_byte.append(now - arrival.at)
+        if arrival.at >= self._scenario.warm_up:
+            self._first_byte.append(now - arrival.at)
 
     def last(self, arrival: Arrival, now: float) -> None:
         """Its caller has all of it."""
         self.ended = now
+        self.whole += 1
+        if arrival.at < self._scenario.warm_up:
+            return
         self._latency.append(now - arrival.at)
         self._waiting.append(max(0.0, now - arrival.at - arrival.work))
-
-    @property
-    def whole(self) -> int:
-        """How many calls got their whole answer."""
-        return len(self._latency)
 
     def result(self, picker: str, in_flight: int) -> Result:
         """All of it."""

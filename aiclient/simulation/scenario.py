@@ -208,6 +208,9 @@ class Scenario:
         name: What it is called.
         what: What it is about.
         seconds: How long calls arrive, whatever becomes of them. Default 900.
+        warm_up: So many of these seconds are left out of the times, as the clients learn then:
+            latency, first byte and waiting are those of the calls that arrive later. What is
+            counted is counted from the start. Default 0.
         clients: Processes that call, each of which knows only its own calls. Default 1.
         fleet, workload, events: see there.
     """
@@ -215,12 +218,15 @@ class Scenario:
     name: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
     what: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
     seconds: float = attrs.field(default=900.0, validator=_seconds)
+    warm_up: float = attrs.field(default=0.0, validator=_since)
     clients: int = attrs.field(default=1, validator=_whole(1, 100_000))
     fleet: Fleet = attrs.field(factory=Fleet)
     workload: Workload = attrs.field(factory=Workload)
     events: tuple[Event, ...] = attrs.field(default=())
 
     def __attrs_post_init__(self) -> None:
+        if self.warm_up >= self.seconds:
+            raise _refuse(self, "warm_up", self.warm_up, f"less than seconds={self.seconds:g}")
         for event in self.events:
             missing = [node for node in event.among(self.largest) if node >= self.largest]
             if missing:

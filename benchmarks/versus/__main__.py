@@ -15,7 +15,7 @@ from . import __doc__ as told
 from .callers import CONTENDERS, is_installed
 from .figures import about, row_of
 from .page import page, plot, summary
-from .trials import TRIALS, ideal, informed
+from .trials import TRIALS, WARM_UP, ideal, informed
 
 Cell = tuple[str, str, int]  # trial, contender, seed
 
@@ -28,6 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--trials", nargs="+", choices=names, default=names)
     parser.add_argument("--seconds", type=float, default=30.0, help="calls arrive that long")
+    parser.add_argument("--warm-up", type=float, default=WARM_UP, help="seconds before that")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each, put together")
     parser.add_argument("--at-once", type=int, default=2, help="contenders measured side by side")
     parser.add_argument("--quick", action="store_true", help="only whether it runs")
@@ -35,14 +36,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md, too")
     given = parser.parse_args()
     if given.quick:
-        given.seconds = min(given.seconds, 2.0)
+        given.seconds, given.warm_up = min(given.seconds, 2.0), 0.0
     return given
 
 
-def run(cell: Cell, seconds: float) -> dict[str, Any]:
+def run(cell: Cell, *times: float) -> dict[str, Any]:
     """One contender through one trial, in a process of its own."""
     trial, name, seed = cell
-    command = [sys.executable, "-m", "benchmarks.versus.run", name, trial, str(seconds), str(seed)]
+    command = [sys.executable, "-m", "benchmarks.versus.run", name, trial]
+    command += [*map(str, times), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{name} in {trial}:\n{done.stderr[-2000:]}")
@@ -62,7 +64,7 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
     began = time.monotonic()
     runs: dict[Cell, dict[str, Any]] = {}
     with concurrent.futures.ThreadPoolExecutor(given.at_once) as pool:
-        waiting = {pool.submit(run, cell, given.seconds): cell for cell in cells}
+        waiting = {pool.submit(run, cell, given.seconds, given.warm_up): cell for cell in cells}
         for done in concurrent.futures.as_completed(waiting):
             runs[waiting[done]] = done.result()
             if sys.stderr.isatty():
@@ -71,7 +73,7 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for trial in TRIALS:
         if trial.name in given.trials:
-            scenario = trial.scenario(given.seconds)
+            scenario = trial.scenario(given.seconds, given.warm_up)
             for name, best in (("ideal", ideal), ("informed", informed)):
                 rows.append(row_of(trial.name, name, [], [best(scenario, seed) for seed in seeds]))
             rows += [
@@ -86,6 +88,7 @@ def main() -> None:
     figures: dict[str, Any] = {
         "about": about(),
         "seconds": given.seconds,
+        "warm_up": given.warm_up,
         "seeds": given.seeds,
         "at_once": given.at_once,
         "rows": measure(given),

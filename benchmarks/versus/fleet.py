@@ -25,10 +25,9 @@ class Fleet:
         self.urls = [node.url for node in nodes]
 
     @contextlib.contextmanager
-    def living_through(self, trial: Trial, seconds: float) -> Iterator[None]:
+    def living_through(self, trial: Trial, events: tuple[Event, ...]) -> Iterator[None]:
         """Events happen when they are due, counted from here."""
         over = threading.Event()
-        events = trial.scenario(seconds).events
         thread = threading.Thread(target=self._live, args=(trial, events, over))
         thread.start()
         try:

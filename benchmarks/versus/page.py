@@ -45,11 +45,12 @@ def page(figures: dict[str, Any]) -> None:
     """Write our part of docs/benchmarks.md."""
     about, rows = figures["about"], figures["rows"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    calls = max(row.get("answered", 0) + sum(row["errors"].values()) for row in rows)
+    calls = max(row.get("answered", 0) for row in rows)
     seeds = figures["seeds"]
     parts = [
         f"{about['python']}, {about['machine']}, on {about['date']}: {versions}. {NODES} nodes "
-        f"with {SLOTS} slots each at {LOAD:.0%} load, {calls:,} calls in {figures['seconds']:g} s"
+        f"with {SLOTS} slots each at {LOAD:.0%} load, {calls:,} calls in {figures['seconds']:g} s "
+        f"after a warm-up of {figures['warm_up']:g} s"
         + (f", the means of {seeds} such runs" if seeds > 1 else "")
         + f"; {figures['at_once']} contenders were measured side by side.",
         summary(figures),

@@ -1,7 +1,10 @@
-"""One contender through one trial: `python -m benchmarks.versus.run NAME TRIAL SECONDS SEED`.
+"""One contender through one trial.
 
-Prints a JSON object: `latencies` and `waits` (seconds, of the calls that were answered), `errors`
-(their kinds and counts), `cpu` (microseconds of this process per call, the callers' side alone).
+    python -m benchmarks.versus.run NAME TRIAL SECONDS WARM_UP SEED
+
+Prints a JSON object: `latencies` and `waits` (seconds, of the calls after the warm-up that were
+answered), `errors` (their kinds and counts), `cpu` (microseconds of this process per call, the
+callers' side alone); these two of all calls.
 """
 
 from __future__ import annotations
@@ -14,25 +17,25 @@ import sys
 import time
 from typing import Any
 
+from aiclient.simulation import Scenario
+
 from .callers import Call, caller
 from .fleet import fleet
-from .trials import TRIALS, Job, jobs
+from .trials import TRIALS, Job, Trial, jobs
 
-_WARM_UP = 32  # calls: imports and first connections are not the question
+_FIRST = 32  # calls: imports and first connections are not the question
 
 
-async def measure(name: str, trial_name: str, seconds: float, seed: int) -> dict[str, Any]:
+async def measure(name: str, trial: Trial, scenario: Scenario, seed: int) -> dict[str, Any]:
     """All of it, with a fleet of its own."""
-    trial = next(trial for trial in TRIALS if trial.name == trial_name)
-    due = jobs(trial.scenario(seconds), seed)
     with fleet() as nodes:
         async with caller(name, nodes.urls) as call:
-            await asyncio.gather(*(call(1) for _ in range(_WARM_UP)))
-            with nodes.living_through(trial, seconds):
-                return await _replay(call, due)
+            await asyncio.gather(*(call(1) for _ in range(_FIRST)))
+            with nodes.living_through(trial, scenario.events):
+                return await _replay(call, jobs(scenario, seed), scenario.warm_up)
 
 
-async def _replay(call: Call, due: list[Job]) -> dict[str, Any]:
+async def _replay(call: Call, due: list[Job], warm_up: float) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     began = loop.time()
     latencies: list[float] = []
@@ -47,8 +50,9 @@ async def _replay(call: Call, due: list[Job]) -> dict[str, Any]:
         else:
             # From when it was due: a caller that comes late is not let off.
             latency = loop.time() - began - job.at
-            latencies.append(latency)
-            waits.append(max(0.0, latency - job.work))
+            if job.at >= warm_up:
+                latencies.append(latency)
+                waits.append(max(0.0, latency - job.work))
 
     cpu = time.process_time()
     tasks = []
@@ -71,9 +75,11 @@ def _kind(exc: Exception) -> str:
 
 
 def main() -> None:
-    name, trial, seconds, seed = sys.argv[1:]
+    name, trial_name, seconds, warm_up, seed = sys.argv[1:]
     logging.disable(logging.CRITICAL)
-    print(json.dumps(asyncio.run(measure(name, trial, float(seconds), int(seed)))))
+    trial = next(trial for trial in TRIALS if trial.name == trial_name)
+    scenario = trial.scenario(float(seconds), float(warm_up))
+    print(json.dumps(asyncio.run(measure(name, trial, scenario, int(seed)))))
 
 
 if __name__ == "__main__":

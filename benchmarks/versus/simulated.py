@@ -4,6 +4,7 @@
 
 p99 of the waiting time in seconds, the mean over the seeds; behind it, in how many of them it is
 within 1.3 times the ideal or 50 ms of it. `limit=4` is told what the others have to find out.
+With `--warm-up 0` the clients know nothing of the nodes when the trial begins.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from statistics import fmean
 from typing import Any
 
 from aiclient.settings import Concurrency
-from aiclient.simulation import run
+from aiclient.simulation import Scenario, run
 from benchmarks.document import table
 
-from .trials import SLOTS, TRIALS, Trial, ideal, informed
+from .trials import SLOTS, TRIALS, WARM_UP, Trial, ideal, informed
 
 _WAYS: dict[str, dict[str, Any]] = {
     "no line": {"concurrency": None},
@@ -25,9 +26,8 @@ _WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def row(trial: Trial, seconds: float, seeds: range) -> list[str]:
+def row(trial: Trial, scenario: Scenario, seeds: range) -> list[str]:
     """A trial: the references, and each way."""
-    scenario = trial.scenario(seconds)
     best = [ideal(scenario, seed).p99 for seed in seeds]
     cells = [trial.name, f"{fmean(best):.2f}"]
     cells.append(f"{fmean(informed(scenario, seed).p99 for seed in seeds):.2f}")
@@ -46,10 +46,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.versus.simulated")
     parser.add_argument("--trials", nargs="+", choices=names, default=names)
     parser.add_argument("--seconds", type=float, default=30.0, help="calls arrive that long")
+    parser.add_argument("--warm-up", type=float, default=WARM_UP, help="seconds before that")
     parser.add_argument("--seeds", type=int, default=8)
     given = parser.parse_args()
     seeds = range(1, given.seeds + 1)
-    rows = [row(trial, given.seconds, seeds) for trial in TRIALS if trial.name in given.trials]
+    rows = [
+        row(trial, trial.scenario(given.seconds, given.warm_up), seeds)
+        for trial in TRIALS
+        if trial.name in given.trials
+    ]
     print(table(["p99 wait [s]", "ideal", "informed", *_WAYS], rows))
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "SLOTS",
     "TOKEN_TIME",
     "TRIALS",
+    "WARM_UP",
     "Job",
     "Trial",
     "ideal",
@@ -30,11 +31,12 @@ SLOTS = 4
 PREFILL = 0.05  # seconds
 TOKEN_TIME = 0.005  # seconds
 LOAD = 0.7
+WARM_UP = 30.0  # seconds in which calls arrive, but do not count: faults strike running services
 _FROM, _UNTIL = 1 / 6, 1 / 2  # of the time in which calls arrive
 
 
 class Trial(NamedTuple):
-    """One of them: `kind` of event for `nodes`, from a sixth of the time on.
+    """One of them: `kind` of event for `nodes`, from a sixth of the time after the warm-up on.
 
     `fault`: of the fake node, where it is not the one that belongs to the kind.
     """
@@ -47,18 +49,19 @@ class Trial(NamedTuple):
     ends: bool = False
     fault: str = ""
 
-    def scenario(self, seconds: float) -> Scenario:
+    def scenario(self, seconds: float, warm_up: float) -> Scenario:
         """As the simulation knows it, which draws the calls and knows the ideal."""
-        until = seconds * _UNTIL if self.ends else None
+        until = warm_up + seconds * _UNTIL if self.ends else None
         event: dict[str, Any] = {
             "kind": self.kind,
-            "at": seconds * _FROM,
+            "at": warm_up + seconds * _FROM,
             "until": until,
             "nodes": self.nodes,
         }
         return Scenario(
             name=self.name,
-            seconds=seconds,
+            seconds=warm_up + seconds,
+            warm_up=warm_up,
             fleet=Fleet(nodes=NODES, slots=SLOTS),
             workload=Workload(
                 load=LOAD, streaming=0.0, prefill=PREFILL, decode=0.45, decode_sigma=0.8

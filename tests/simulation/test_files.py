@@ -9,6 +9,7 @@ BAD = [
     ({"cals": 1}, "Scenario.cals"),
     ({"seconds": -1}, "Scenario.seconds"),
     ({"seconds": float("nan")}, "Scenario.seconds"),
+    ({"seconds": 9, "warm_up": 9}, "Scenario.warm_up"),
     ({"clients": "many"}, "Scenario.clients"),
     ({"clients": True}, "Scenario.clients"),
     ({"what": 7}, "what"),

@@ -21,6 +21,20 @@ def test_a_seed_repeats_a_run() -> None:
     assert first != simulation.run(scenario, seed=8)
 
 
+@pytest.mark.parametrize("picker", [IDEAL, "LeastLoad"])
+def test_what_warms_up_is_counted_but_not_timed(picker: str) -> None:
+    """A stall of the fleet within the warm-up is in no time; its calls are still calls."""
+    stall = Event(kind="stall", at=10.0, until=60.0, nodes="all")
+    workload = Workload(load=0.5, decode_sigma=0.0)
+    whole, later = (
+        simulation.run(made(stall, workload=workload, warm_up=seconds), picker, seed=1)
+        for seconds in (0.0, 200.0)
+    )
+    assert (whole.calls, whole.errors) == (later.calls, later.errors)
+    assert whole.waiting.p99 > 20
+    assert later.waiting.p99 < later.first_byte.p99 < later.latency.p99 < 10
+
+
 def test_processes_do_not_change_what_comes_out() -> None:
     """Several processes give what one gives, in the order of the tasks."""
     scenario = made(seconds=100.0)
