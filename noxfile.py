@@ -157,3 +157,5 @@ def sdks(session: nox.Session, environment: str) -> None:
         "PYTHONSAFEPATH": "1",
     }
     session.run("pytest", "-n", "2", "tests/sdks", "--timeout=60", *session.posargs, env=env)
+    if environment == "current":
+        session.run("python", "benchmarks/sdks.py", "--quick", env=env)

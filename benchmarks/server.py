@@ -1,12 +1,16 @@
 """A node that costs next to nothing: the same small chat answer on as many ports as wanted.
 
-python benchmarks/server.py COUNT    prints the ports, then serves until standard input closes
+    python benchmarks/server.py COUNT [SECONDS]
+
+prints the ports, then serves until standard input closes. An answer comes at once, or after half to
+one and a half times SECONDS.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 
 BODY = json.dumps(
@@ -23,6 +27,9 @@ ANSWER = (
 
 
 class Node(asyncio.Protocol):
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
@@ -37,15 +44,25 @@ class Node(asyncio.Protocol):
             if len(self.received) < end + 4 + size:
                 return
             self.received = self.received[end + 4 + size :]
+            self.answer()
+
+    def answer(self) -> None:
+        if not self.seconds:
             self.transport.write(ANSWER)
+            return
+        seconds = self.seconds * random.uniform(0.5, 1.5)
+        asyncio.get_running_loop().call_later(seconds, self.transport.write, ANSWER)
 
 
-async def main(count: int) -> None:
+async def main(count: int, seconds: float) -> None:
     loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(Node, "127.0.0.1", 0, backlog=4096) for _ in range(count)]
+    servers = [
+        await loop.create_server(lambda: Node(seconds), "127.0.0.1", 0, backlog=4096)
+        for _ in range(count)
+    ]
     print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)  # until whoever started us is gone
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2]) if sys.argv[2:] else 0.0))
