@@ -144,7 +144,8 @@ class Saboteur:
             if self._book.closed:
                 return  # it hung before that
             share = self._cell.in_flight // self._cell.nodes
-            self.hit = wait_until_busy(self._victims, max(1, share // 4))
+            # A client short of CPU does not get all of its share to the nodes at once.
+            self.hit = wait_until_busy(self._victims, max(1, share // 10))
             self._wound()
         except BaseException as exc:
             self._problem = exc
