@@ -87,7 +87,8 @@ def open_files() -> int:
 
 def run(cell: Cell, fleet: Fleet) -> Outcome:
     """Run the cell. Its victims are the first nodes of the fleet."""
-    service = cell.in_flight / 2500
+    # So long that a client of a thousand calls a second keeps as many in flight.
+    service = cell.in_flight / 1000
     fleet.mend(service)
     files = open_files()
     nodes = fleet.nodes[: cell.nodes]
@@ -144,8 +145,7 @@ class Saboteur:
             if self._book.closed:
                 return  # it hung before that
             share = self._cell.in_flight // self._cell.nodes
-            # A client short of CPU does not get all of its share to the nodes at once.
-            self.hit = wait_until_busy(self._victims, max(1, share // 10))
+            self.hit = wait_until_busy(self._victims, max(1, share // 4))
             self._wound()
         except BaseException as exc:
             self._problem = exc
