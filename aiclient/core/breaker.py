@@ -19,6 +19,8 @@ __all__ = ["Breaker", "BreakerState", "Trip"]
 _BUCKETS = 12
 # A node that stayed closed this long starts again with the shortest opening.
 _FORGIVEN_AFTER = 60.0
+# Of the time that a node has been out: so much later it is asked again if it refuses connections.
+_ASK_AGAIN = 0.2
 
 
 class BreakerState(enum.StrEnum):
@@ -48,6 +50,7 @@ class Breaker:
         "_connect_row",
         "_good",
         "_openings",
+        "_out_since",
         "_policy",
         "_row",
         "_width",
@@ -68,6 +71,7 @@ class Breaker:
         self._connect_row = 0
         self._openings = 0
         self._closed_at = 0.0
+        self._out_since = 0.0
         self.state = BreakerState.CLOSED
         self.generation = 0
         self.opened_at = 0.0
@@ -140,13 +144,23 @@ class Breaker:
             self._bad -= 1
         self._row = max(0, self._row - 1)
 
-    def open(self, trip: Trip, now: float, rng: Random) -> float:
-        """Open; returns until when. Doubles with each opening, jittered by 10%."""
+    def open(self, trip: Trip, now: float, rng: Random, *, refused: bool = False) -> float:
+        """Open; returns until when. Doubles with each opening, jittered by 10%.
+
+        `refused`: it let nobody wait, so asking it costs nothing. Then it does not double: an
+        opening lasts a fifth of the time that the node has been out, so that one that was away for
+        long is not left out for as long again.
+        """
         policy = self._policy
         if self.state is BreakerState.CLOSED and now - self._closed_at > _FORGIVEN_AFTER:
             self._openings = 0
+        if not self._openings:
+            self._out_since = now
         longest = policy.max_open_connect if trip is Trip.CONNECT else policy.max_open
-        seconds = min(policy.open_for * 2.0 ** min(self._openings, 30), longest)
+        seconds = policy.open_for * 2.0 ** min(self._openings, 30)
+        if refused:
+            seconds = max(policy.open_for, _ASK_AGAIN * (now - self._out_since))
+        seconds = min(seconds, longest)
         self._openings += 1
         self._enter(BreakerState.OPEN)
         self.trip = trip

@@ -239,9 +239,11 @@ class Fleet(Candidates):
 
     # Health
 
-    def trip(self, node: Node, trip: Trip, now: float, detail: str) -> None:
-        """Open the node's breaker."""
-        until = node.breaker.open(trip, now, self._rng)
+    def trip(
+        self, node: Node, trip: Trip, now: float, detail: str, *, refused: bool = False
+    ) -> None:
+        """Open the node's breaker. `refused`: see there."""
+        until = node.breaker.open(trip, now, self._rng, refused=refused)
         node.hastened = False
         node.suspect_until = 0.0
         node.probe = 0

@@ -30,8 +30,6 @@ __all__ = ["Line", "Ticket"]
 _MOST_BUSY = 16
 # Waiting less costs more than it may bring.
 _LEAST_WAIT = 0.002
-# Log-odds below which a node is taken to begin with a call at once.
-_HAS_PLACE = -3.5
 # How late calls awake: the share of one sample, and the seconds in which an estimate is forgotten.
 _LAG_SHARE, _LAG_MEMORY = 0.25, 10.0
 # Waiting calls look again after so many seconds: time alone may have brought a node back.
@@ -160,7 +158,7 @@ class Line:
         busy = node.in_flight
         if busy < node.slots.low * node.ramp or not busy:
             return True
-        return node.ramp >= 1.0 and busy <= _MOST_BUSY and node.slots.odds(busy, now) < _HAS_PLACE
+        return node.ramp >= 1.0 and busy <= _MOST_BUSY and node.slots.has_place(busy, now)
 
     @staticmethod
     def _is_quick_enough(node: Node, cost: float, now: float) -> bool:

@@ -25,6 +25,8 @@ _BUSY_FACTOR = 1.5
 # What a call may take of which nothing is known.
 _UNKNOWN_SECONDS = 60.0
 _MOST_PENALTY = 60.0
+# A failure to connect within these seconds is a refusal: it hardly costs its caller anything.
+_REFUSED_WITHIN = 0.1
 
 
 class Settlement:
@@ -118,13 +120,15 @@ class Settlement:
             return
         attempt.charged = True
         connect = failure is Failure.CONNECT
+        refused = connect and now - attempt.started < _REFUSED_WITHIN
         if breaker.state is BreakerState.CLOSED:
             self._penalise(attempt, now)
             trip = breaker.fault(now, connect=connect, taken_back=taken_back)
             if trip is not None and self._fleet.may_trip(node, trip, now):
-                self._fleet.trip(node, trip, now, what)
+                self._fleet.trip(node, trip, now, what, refused=refused)
         elif breaker.state is BreakerState.HALF_OPEN and node.probe == attempt.serial:
-            self._fleet.trip(node, Trip.CONNECT if connect else Trip.CONSECUTIVE, now, what)
+            trip = Trip.CONNECT if connect else Trip.CONSECUTIVE
+            self._fleet.trip(node, trip, now, what, refused=refused)
 
     def _penalise(self, attempt: Attempt, now: float) -> None:
         node = attempt.node

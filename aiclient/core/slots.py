@@ -30,6 +30,10 @@ _REFUTED = -4.5
 # Never surer than that: so one call in thirteen is sent at once, and shows when it is not so.
 _LEAST, _MOST = -6.0, 2.5
 _MEMORY = 600.0
+# Less than these seconds fade nothing worth the arithmetic.
+_FRESH = 1.0
+# Below it a node is taken to begin with a call at once.
+_HAS_PLACE = -3.5
 # Of what such calls take; what is less says nothing. It is much only where slots are few.
 _LEAST_SHIFT = 0.1
 # So many numbers of slots are weighed at once, from the lowest that is not refuted.
@@ -55,14 +59,22 @@ class Slots:
 
     def odds(self, busy: int, now: float) -> float:
         """Log-odds that a node with `busy` calls would not begin with another one."""
-        known = len(self._levels)
-        if self._fleet is not None:
-            known = max(known, len(self._fleet._levels))
-        # Of more than these nothing is known.
-        best = _PRIOR if max(known, self.low) <= busy else _LEAST
+        known = self._known()
+        best = _PRIOR if known <= busy else _LEAST
         for number in range(self.low, min(busy + 1, known)):
             best = max(best, self._both(number, now))
         return best
+
+    def has_place(self, busy: int, now: float) -> bool:
+        """Whether these log-odds are so low that it would begin at once: cheaper to ask."""
+        if self._known() <= busy:
+            return False
+        return all(self._both(number, now) < _HAS_PLACE for number in range(self.low, busy + 1))
+
+    def _known(self) -> int:
+        """The first number of slots of which nothing is known."""
+        known = max(len(self._levels), self.low)
+        return known if self._fleet is None else max(known, len(self._fleet._levels))
 
     def learn(
         self,
@@ -125,5 +137,8 @@ class Slots:
     def _odds(self, number: int, now: float) -> float:
         if number >= len(self._levels):
             return _PRIOR
-        odds, at = self._levels[number]
-        return _PRIOR + (odds - _PRIOR) * math.exp((at - now) / _MEMORY)
+        level = self._levels[number]
+        if now >= level[1] + _FRESH:
+            level[0] = _PRIOR + (level[0] - _PRIOR) * math.exp((level[1] - now) / _MEMORY)
+            level[1] = now
+        return level[0]

@@ -91,21 +91,47 @@ def test_without_a_breaker_policy_nothing_is_taken_out() -> None:
 
 
 def test_open_doubles_up_to_its_limit() -> None:
-    """5, 10, 20... jittered by 10%: to 300 s; to 30 s for one that refuses."""
+    """5, 10, 20... jittered by 10%: to 300 s; to 30 s for one that cannot be connected to."""
     for failure, longest in ((Failure.RESET, 300.0), (Failure.CONNECT, 30.0)):
         bench = Bench(2)
-        bench.break_down("a", failure)
+        bench.break_down("a", failure, takes=0.2)
         expected = 5.0
         for _ in range(8):
-            until = bench.see("a").ejected_until
-            assert until is not None
-            seconds = until - bench.clock.now
-            assert expected <= seconds <= expected * 1.1 + 1e-9
-            bench.clock.advance(seconds)
-            probe = bench.attempt()
-            assert probe.why == "probe"
-            probe.fault(failure)
+            assert expected <= reopened(bench, failure, takes=0.2) <= expected * 1.1 + 1e-9
             expected = min(2 * expected, longest)
+
+
+def test_one_that_refuses_is_asked_again_soon() -> None:
+    """After a fifth of the time it has been out: 5 s at first, 30 s at last."""
+    bench = Bench(2)
+    bench.break_down("a", Failure.CONNECT)
+    began = bench.clock.now
+    for _ in range(40):
+        expected = min(30.0, max(5.0, 0.2 * (bench.clock.now - began)))
+        assert expected <= reopened(bench, Failure.CONNECT) <= expected * 1.1 + 1e-9
+    assert bench.clock.now - began > 300
+
+
+def test_one_that_begins_to_let_callers_wait_is_asked_more_rarely() -> None:
+    """It doubles from there on."""
+    bench = Bench(2)
+    bench.break_down("a", Failure.CONNECT)
+    assert reopened(bench, Failure.CONNECT, takes=0.2) <= 5.5
+    assert 10.0 <= reopened(bench, Failure.CONNECT, takes=0.2) <= 11.0
+    assert 20.0 <= reopened(bench, Failure.CONNECT) <= 22.0
+
+
+def reopened(bench: Bench, failure: Failure, *, takes: float = 0.0) -> float:
+    """Seconds that the breaker is open; then the probe fails, too."""
+    until = bench.see("a").ejected_until
+    assert until is not None
+    seconds = until - bench.clock.now
+    bench.clock.advance(seconds)
+    probe = bench.attempt()
+    assert probe.why == "probe"
+    bench.clock.advance(takes)
+    probe.fault(failure)
+    return seconds
 
 
 def test_a_node_that_did_well_for_a_minute_is_forgiven() -> None:
