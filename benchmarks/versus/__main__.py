@@ -59,8 +59,17 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
         if name not in here:
             print(f"left out, not installed: {name}")
     seeds = range(1, given.seeds + 1)
-    # Trial by trial, so that who is measured side by side stands the same.
-    cells = [(trial, name, seed) for trial in given.trials for seed in seeds for name in here]
+    # Trial by trial, so that who is measured side by side stands the same. Those that occupy a core
+    # each come last: they are no neighbours for the others.
+    busy = [name for name in here if name.startswith("litellm")]
+    calm = [name for name in here if name not in busy]
+    cells = [
+        (trial, name, seed)
+        for group in (calm, busy)
+        for trial in given.trials
+        for seed in seeds
+        for name in group
+    ]
     began = time.monotonic()
     runs: dict[Cell, dict[str, Any]] = {}
     with concurrent.futures.ThreadPoolExecutor(given.at_once) as pool:
