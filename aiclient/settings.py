@@ -161,8 +161,8 @@ class BreakerPolicy:
             are few, so volumes such as 100 in 10 s would never be reached.
         window: Seconds of the exact sliding window. Default 60.
         open_for: Seconds it stays open the first time; doubles each time, jittered by 10%. While
-            the node refuses connections at once, it is a fifth of the time it has been out instead,
-            where that is more. Default 5.
+            the node refuses connections at once, and calls are many, it is a fifth of the time it
+            has been out instead, where that is more. Default 5.
         max_open: Longest seconds open. Default 300.
         max_open_connect: Longest seconds open for a node that cannot be connected to. Default 30.
         cool_for: Seconds a node answering 429, 503 or 529 rests; doubles while it has no

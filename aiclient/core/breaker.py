@@ -19,7 +19,7 @@ __all__ = ["Breaker", "BreakerState", "Trip"]
 _BUCKETS = 12
 # A node that stayed closed this long starts again with the shortest opening.
 _FORGIVEN_AFTER = 60.0
-# Of the time that a node has been out: so much later it is asked again if it refuses connections.
+# Of the time that a node has been out: so much later it is asked again where that is cheap.
 _ASK_AGAIN = 0.2
 
 
@@ -144,12 +144,12 @@ class Breaker:
             self._bad -= 1
         self._row = max(0, self._row - 1)
 
-    def open(self, trip: Trip, now: float, rng: Random, *, refused: bool = False) -> float:
+    def open(self, trip: Trip, now: float, rng: Random, *, cheap: bool = False) -> float:
         """Open; returns until when. Doubles with each opening, jittered by 10%.
 
-        `refused`: it let nobody wait, so asking it costs nothing. Then it does not double: an
-        opening lasts a fifth of the time that the node has been out, so that one that was away for
-        long is not left out for as long again.
+        `cheap`: to ask it costs next to nothing. Then it does not double: an opening lasts a fifth
+        of the time that the node has been out, so that one that was away for long is not left out
+        for as long again.
         """
         policy = self._policy
         if self.state is BreakerState.CLOSED and now - self._closed_at > _FORGIVEN_AFTER:
@@ -158,7 +158,7 @@ class Breaker:
             self._out_since = now
         longest = policy.max_open_connect if trip is Trip.CONNECT else policy.max_open
         seconds = policy.open_for * 2.0 ** min(self._openings, 30)
-        if refused:
+        if cheap and self._openings:
             seconds = max(policy.open_for, _ASK_AGAIN * (now - self._out_since))
         seconds = min(seconds, longest)
         self._openings += 1

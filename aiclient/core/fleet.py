@@ -26,6 +26,8 @@ from .slots import Slots
 __all__ = ["DRIFT_STEP", "MOST_LOOKED_AT", "Fleet"]
 
 _PROBE_PATIENCE = 30.0
+# Even where a probe takes no time, it is one of the attempts that its call has.
+_CALLS_PER_PROBE = 50
 _REMEMBER_SECONDS = 600.0
 _REMEMBER_NODES = 1000
 _RAMP_STEPS = 10
@@ -48,6 +50,8 @@ class Fleet(Candidates):
         super().__init__(outlier)
         self.policy = breaker
         self.version = 0
+        # How often a node has been held for a call.
+        self.picks = 0
         self._slots = Slots()
         self.probes: dict[Node, None] = {}
         self._rng = rng
@@ -242,8 +246,12 @@ class Fleet(Candidates):
     def trip(
         self, node: Node, trip: Trip, now: float, detail: str, *, refused: bool = False
     ) -> None:
-        """Open the node's breaker. `refused`: see there."""
-        until = node.breaker.open(trip, now, self._rng, refused=refused)
+        """Open the node's breaker. `refused`: it did so at once, and nobody lost time over it."""
+        calls = self.picks - node.picks_at_trip
+        out = max(1, len(self.members) - len(self.ready))
+        cheap = refused and calls >= _CALLS_PER_PROBE * out
+        until = node.breaker.open(trip, now, self._rng, cheap=cheap)
+        node.picks_at_trip = self.picks
         node.hastened = False
         node.suspect_until = 0.0
         node.probe = 0

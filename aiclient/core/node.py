@@ -101,6 +101,7 @@ class Node:
         "newcomer",
         "order",
         "picked",
+        "picks_at_trip",
         "probe",
         "probe_until",
         "probe_wait_until",
@@ -155,6 +156,8 @@ class Node:
         self.probe_wait_until = 0.0
         self.review_at = math.inf
         self.stride_at = 0.0
+        # Of the fleet, when the breaker last opened.
+        self.picks_at_trip = 0
         self.picked = self.succeeded = self.failed = 0
         self._rate = 0.0
         self._rate_at = now

@@ -218,6 +218,7 @@ class Picking(Guarded):
         node.in_flight += 1
         node.count_pick(now)
         self.in_flight += 1
+        self._fleet.picks += 1
         self._budget.observe(self.in_flight, now)
         if call.watched:
             node.waiting[attempt.serial] = (now, baseline)

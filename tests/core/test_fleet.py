@@ -108,25 +108,39 @@ def test_one_that_refuses_is_asked_again_soon() -> None:
     began = bench.clock.now
     for _ in range(40):
         expected = min(30.0, max(5.0, 0.2 * (bench.clock.now - began)))
-        assert expected <= reopened(bench, Failure.CONNECT) <= expected * 1.1 + 1e-9
+        assert expected <= reopened(bench, Failure.CONNECT, calls=50) <= expected * 1.1 + 1e-9
     assert bench.clock.now - began > 300
+
+
+@pytest.mark.parametrize(("out", "calls"), [("a", 49), ("ab", 99)])
+def test_one_call_in_fifty_asks_those_that_refuse(out: str, calls: int) -> None:
+    """Where calls are fewer, or nodes that are out more, the time doubles as for any other."""
+    for less, expected in ((0, 5.0), (1, 10.0)):
+        bench = Bench(3)
+        bench.break_down("a", Failure.CONNECT)
+        for name in out[1:]:
+            bench.core.eject(name, 100.0)
+        assert reopened(bench, Failure.CONNECT, calls=calls - less) <= 5.5
+        assert expected <= reopened(bench, Failure.CONNECT) <= 1.1 * expected
 
 
 def test_one_that_begins_to_let_callers_wait_is_asked_more_rarely() -> None:
     """It doubles from there on."""
     bench = Bench(2)
     bench.break_down("a", Failure.CONNECT)
-    assert reopened(bench, Failure.CONNECT, takes=0.2) <= 5.5
-    assert 10.0 <= reopened(bench, Failure.CONNECT, takes=0.2) <= 11.0
-    assert 20.0 <= reopened(bench, Failure.CONNECT) <= 22.0
+    assert reopened(bench, Failure.CONNECT, takes=0.2, calls=50) <= 5.5
+    assert 10.0 <= reopened(bench, Failure.CONNECT, takes=0.2, calls=50) <= 11.0
+    assert 20.0 <= reopened(bench, Failure.CONNECT, calls=50) <= 22.0
 
 
-def reopened(bench: Bench, failure: Failure, *, takes: float = 0.0) -> float:
-    """Seconds that the breaker is open; then the probe fails, too."""
+def reopened(bench: Bench, failure: Failure, *, takes: float = 0.0, calls: int = 0) -> float:
+    """Seconds that the breaker is open, while others take calls; then the probe fails, too."""
     until = bench.see("a").ejected_until
     assert until is not None
     seconds = until - bench.clock.now
-    bench.clock.advance(seconds)
+    for _ in range(calls):
+        bench.succeed(ttfb=0.01)
+    bench.clock.advance(until - bench.clock.now)
     probe = bench.attempt()
     assert probe.why == "probe"
     bench.clock.advance(takes)
