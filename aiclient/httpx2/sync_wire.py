@@ -76,7 +76,7 @@ class SyncAnswer:
     def __del__(self) -> None:
         # A response dropped half-read.
         connection = getattr(self, "_connection", None)
-        if connection is not None:
+        if connection is not None and run_there is not None:  # see SyncWire
             room, stack, owner = self._room, self._stack, self._owner
 
             def drop() -> None:
@@ -272,5 +272,7 @@ class SyncWire:
 
     def __del__(self) -> None:
         # A client dropped without being closed: its event loop holds the sockets, nobody else.
+        if run_there is None:
+            return  # the interpreter ends: modules are emptied before the last objects go
         for room in list(getattr(self, "_rooms", {}).values()):
             run_there(room.place, room.close, room.abandon)
