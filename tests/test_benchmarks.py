@@ -60,8 +60,8 @@ def test_the_line_brings_the_waiting_near_the_ideal() -> None:
     printed = ran("-m", "benchmarks.versus.simulated", *cold, "--seeds", "6", "--trials", "500")
     cells = [cell.strip() for cell in printed.splitlines()[-1].strip("|").split("|")]
     assert cells[0] == "500"
-    ideal, _, without, learnt, told = (float(cell.split()[0]) for cell in cells[1:])
-    assert ideal <= told <= learnt < without
+    ideal, _, _, without, learnt, limited = (float(cell.split()[0]) for cell in cells[1:])
+    assert ideal <= limited <= learnt < without
     assert learnt - ideal < 0.6 * (without - ideal)
 
 
